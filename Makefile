@@ -1,0 +1,38 @@
+# make run, make test: each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := run
+.PHONY: setup run test lint format bench
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@
+
+run: setup
+	$(BIN)/python manage.py serve
+
+# On SQLite always; what touches SQL, locks and events again on PostgreSQL when TEST_DATABASE_URL is set.
+test: setup
+	$(BIN)/python -m pytest
+ifneq ($(TEST_DATABASE_URL),)
+	DATABASE_URL="$(TEST_DATABASE_URL)" $(BIN)/python -m pytest -m engine
+endif
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m bench

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Who is asking: users, roles, tokens, principals."""
+
+    name = "accounts"

@@ -1,0 +1,217 @@
+"""Accounts of staff and members: the table ``users``, and the sign-ins that are open."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
+
+from accounts.principals import ADMIN_ROLES
+from core import clock
+
+models.CharField.register_lookup(Lower)  # email__lower=, served by the unique indexes below
+
+
+class Role(models.TextChoices):
+    USER = "user"
+    ADMIN = "admin"
+    SUPERADMIN = "superadmin"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+
+def new_token_key() -> str:
+    return secrets.token_hex(16)
+
+
+def normalise_email(email: str) -> str:
+    """E-mail addresses are one account whatever their case."""
+    return email.strip().lower()
+
+
+class UserManager(BaseUserManager["User"]):
+    """Accounts that are not deleted. ``User.all_objects`` has the deleted ones too."""
+
+    def get_queryset(self) -> models.QuerySet[User]:
+        return super().get_queryset().filter(deleted_at=None)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email__lower=normalise_email(username or ""))
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=normalise_email(email), **fields)
+        if not user.username:
+            user.username = self.free_username(user.email.partition("@")[0])
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, **{**fields, "role": Role.SUPERADMIN, "verified": True})
+
+    def free_username(self, wanted: str) -> str:
+        """``wanted`` in the alphabet of usernames, with a number where it is taken."""
+        base = re.sub(r"[^A-Za-z0-9._-]", "-", wanted)[:40] or "user"
+        base = base.ljust(3, "0")
+        name = base
+        while self.model.all_objects.filter(username__lower=name.lower()).exists():
+            name = f"{base}-{secrets.token_hex(3)}"
+        return name
+
+
+class User(AbstractBaseUser):
+    """An account: one role, soft-deleted, known by e-mail or username.
+
+    Whatever is signed in the account's name (tokens, sessions) carries
+    :meth:`credential_stamp`, so a change of password, e-mail, role or token key
+    ends it; an account saved while closed gets a new token key, so nothing
+    issued before comes back with it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.CharField(max_length=254)
+    username = models.CharField(max_length=50, blank=True)
+    name = models.CharField(max_length=150, blank=True)
+    first_name = models.CharField(max_length=100, blank=True)
+    last_name = models.CharField(max_length=100, blank=True)
+    phone_number = models.CharField(max_length=20, blank=True)
+    phone_verified = models.BooleanField(default=False)
+    avatar_url = models.CharField(max_length=500, blank=True)
+    bio = models.TextField(blank=True)
+    public_name = models.CharField(max_length=150, blank=True)
+    timezone = models.CharField(max_length=64, default="UTC")
+    language = models.CharField(max_length=10, default="en")
+    role = models.CharField(max_length=20, choices=Role, default=Role.USER)
+    verified = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    two_fa_enabled = models.BooleanField(default=False)
+    used_invite_code = models.CharField(max_length=64, blank=True)
+    last_login_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created = models.DateTimeField(default=clock.now, editable=False)
+    updated = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    token_key = models.CharField(max_length=32, default=new_token_key, editable=False)
+    groups = models.ManyToManyField(Group, db_table="user_groups", blank=True, related_name="users")
+
+    last_login = None  # type: ignore[assignment]  # ours is last_login_at
+
+    objects: ClassVar[UserManager] = UserManager()
+    all_objects: ClassVar[models.Manager[User]] = models.Manager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["username"]
+
+    class Meta:
+        db_table = "users"
+        ordering = ("-created",)
+        base_manager_name = "all_objects"
+        constraints = (
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=models.Q(deleted_at=None),
+                name="users_email_unique",
+                violation_error_message="This email address is already registered.",
+            ),
+            models.UniqueConstraint(
+                Lower("username"),
+                condition=models.Q(deleted_at=None),
+                name="users_username_unique",
+                violation_error_message="This username is already taken.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.email
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = normalise_email(self.email)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self.is_active or self.deleted_at is not None:
+            self.token_key = new_token_key()
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "token_key"}
+        super().save(*args, **kwargs)
+
+    def soft_delete(self) -> None:
+        self.deleted_at = clock.now()
+        self.save(update_fields=["deleted_at", "updated"])
+
+    def credential_stamp(self) -> str:
+        return credential_stamp(self.token_key, self.password, self.email, self.role)
+
+    def get_session_auth_hash(self) -> str:
+        return self.credential_stamp()
+
+    def get_full_name(self) -> str:
+        return self.name or f"{self.first_name} {self.last_name}".strip() or self.username
+
+    def get_short_name(self) -> str:
+        return self.first_name or self.username
+
+    # What Django's admin asks of an account. Admins may do all there; what an admin
+    # may not do to a superadmin is the admin class's own affair.
+    @property
+    def is_staff(self) -> bool:
+        return self.role in ADMIN_ROLES
+
+    @property
+    def is_superuser(self) -> bool:
+        return self.role == Role.SUPERADMIN
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return self.is_active and self.is_staff
+
+    def has_perms(self, perms: Any, obj: Any = None) -> bool:
+        return all(self.has_perm(perm, obj) for perm in perms)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_active and self.is_staff
+
+
+def credential_stamp(token_key: str, password: str, email: str, role: str) -> str:
+    """A digest that moves when any of what a sign-in rests on does; 32 hex characters."""
+    return salted_hmac(
+        "accounts.credential_stamp", "\x00".join((token_key, password, email, role)), algorithm="sha256"
+    ).hexdigest()[:32]
+
+
+class SignIn(models.Model):
+    """One sign-in and the chain of refresh tokens that came of it.
+
+    Only ``refresh_id`` may be exchanged; an older one coming back means that the
+    chain was copied, and ends it. Access tokens name their sign-in, so ending it
+    ends them too.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sign_ins")
+    refresh_id = models.CharField(max_length=32)
+    created = models.DateTimeField(default=clock.now)
+    expires = models.DateTimeField(db_index=True)
+    revoked = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "sign_ins"
+
+
+class SetupToken(models.Model):
+    """The one-time token that allows the first account in production; only its hash is kept."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    created = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        db_table = "setup_tokens"

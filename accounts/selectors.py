@@ -1,0 +1,18 @@
+"""Looking accounts up."""
+
+from __future__ import annotations
+
+from accounts.models import User, normalise_email
+
+
+def user_by_identifier(identifier: str) -> User | None:
+    """The account of an e-mail address or a username; usernames hold no ``@``."""
+    if "\x00" in identifier or len(identifier) > 254:
+        return None
+    if "@" in identifier:
+        return User.objects.filter(email__lower=normalise_email(identifier)).first()
+    return User.objects.filter(username__lower=identifier.strip().lower()).first()
+
+
+def no_user_exists() -> bool:
+    return not User.objects.exists()

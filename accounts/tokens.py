@@ -1,0 +1,252 @@
+"""Access and refresh tokens of ``users``, and from a raw token to its principal.
+
+A token names its issuer, audience, purpose, account (``sub``), sign-in (``sid``)
+and the account's credential stamp (``stm``). The signature of a token is checked
+once per process; the account and the sign-in are read on every call, so a change
+of password or role, a disabled account or a logout acts at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Protocol
+
+import jwt
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils.crypto import salted_hmac
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import Token
+
+from accounts.models import SignIn, User, credential_stamp
+from accounts.principals import STAFF_COLLECTION, USER_FIELDS, Principal
+from core import clock
+from core.errors import Unauthorized
+
+ISSUER, AUDIENCE = "fastcms", "users"
+MAX_TOKEN_CHARS = 4096
+CLOCK_SKEW_SECONDS = 30  # between the machines of one installation
+BAD_TOKEN = "Invalid or expired token"
+
+
+@lru_cache(maxsize=4)
+def _backend(secret: str, algorithm: str) -> TokenBackend:
+    key = salted_hmac("accounts.tokens", AUDIENCE, secret=secret, algorithm="sha256").hexdigest()
+    return TokenBackend(algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS)
+
+
+class _AccountToken(Token):
+    """simplejwt's token (``jti``, ``exp``, ``iat``, purpose) with our key, issuer and audience."""
+
+    @property
+    def token_backend(self) -> TokenBackend:
+        return _backend(settings.SECRET_KEY, settings.ALGORITHM)
+
+
+class AccessToken(_AccountToken):
+    token_type = "access"
+
+    @property
+    def lifetime(self) -> timedelta:
+        return settings.ACCESS_TOKEN_LIFETIME
+
+
+class RefreshToken(_AccountToken):
+    token_type = "refresh"
+
+    @property
+    def lifetime(self) -> timedelta:
+        return settings.REFRESH_TOKEN_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """``expires_in`` is the access token's life in seconds."""
+
+    access: str
+    refresh: str
+    expires_in: int
+
+
+# --- issuing, rotating, revoking -----------------------------------------------------------
+
+
+def issue(user: User) -> TokenPair:
+    """Open a sign-in for ``user``; its earlier, expired ones are swept out."""
+    SignIn.objects.filter(user=user, expires__lt=clock.now()).delete()
+    sign_in = SignIn(user=user, expires=clock.now() + settings.REFRESH_TOKEN_LIFETIME)
+    pair, sign_in.refresh_id = _pair(user, sign_in.id)
+    sign_in.save(force_insert=True)
+    return pair
+
+
+def refresh(raw: str) -> tuple[User, TokenPair]:
+    """Exchange a refresh token for a new pair.
+
+    Raises Unauthorized for anything but the newest token of an open sign-in; an
+    older one coming back ends the sign-in with all its tokens.
+    """
+    claims = _verify(RefreshToken, raw)
+    user = User.objects.filter(pk=claims["sub"], is_active=True).first()
+    if user is None or claims.get("stm") != user.credential_stamp():
+        raise Unauthorized(BAD_TOKEN)
+    open_sign_in = SignIn.objects.filter(pk=claims["sid"], user=user, revoked=None)
+    pair, refresh_id = _pair(user, uuid.UUID(claims["sid"]))
+    with transaction.atomic():
+        exchanged = open_sign_in.filter(refresh_id=claims["jti"]).update(
+            refresh_id=refresh_id, expires=clock.now() + settings.REFRESH_TOKEN_LIFETIME
+        )
+        if not exchanged:
+            open_sign_in.update(revoked=clock.now())
+    if not exchanged:
+        raise Unauthorized(BAD_TOKEN)
+    return user, pair
+
+
+def revoke(raw: str) -> None:
+    """End the sign-in that an access or refresh token belongs to; a token of no use is none."""
+    for kind in (AccessToken, RefreshToken):
+        try:
+            claims = _verify(kind, raw)
+        except Unauthorized:
+            continue
+        SignIn.objects.filter(pk=claims["sid"], user_id=claims["sub"], revoked=None).update(
+            revoked=clock.now()
+        )
+
+
+def _pair(user: User, sign_in_id: uuid.UUID) -> tuple[TokenPair, str]:
+    access, refresh = AccessToken(), RefreshToken()
+    for token in (access, refresh):
+        token["sub"] = str(user.id)
+        token["sid"] = str(sign_in_id)
+        token["stm"] = user.credential_stamp()
+    seconds = int(settings.ACCESS_TOKEN_LIFETIME.total_seconds())
+    return TokenPair(str(access), str(refresh), seconds), refresh["jti"]
+
+
+def _verify(kind: type[_AccountToken], raw: str) -> dict[str, Any]:
+    """The claims of a well-signed token of this kind, ids known to be UUIDs."""
+    if len(raw) > MAX_TOKEN_CHARS:
+        raise Unauthorized(BAD_TOKEN)
+    try:
+        claims: dict[str, Any] = kind(raw).payload  # type: ignore[arg-type]
+        uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"])
+    except (TokenError, KeyError, ValueError, TypeError, AttributeError) as fault:
+        raise Unauthorized(BAD_TOKEN) from fault
+    return claims
+
+
+# --- from a raw token to its principal -----------------------------------------------------
+
+
+class Verified(Protocol):
+    """A token whose signature and claims are good until ``expires`` (unix time)."""
+
+    expires: float
+
+    def principal(self) -> Principal:
+        """Who it speaks for now; raises Unauthorized once the account says no."""
+
+
+Resolver = Callable[[str], Verified]
+
+_resolvers: dict[str, Resolver] = {}
+_cache: dict[str, Verified] = {}
+_cache_lock = threading.Lock()
+_CACHE_SIZE = 4096
+
+
+def register_resolver(audience: str, resolver: Resolver) -> None:
+    """Let another app answer for tokens whose audience is ``audience`` or ``audience:…``.
+
+    The resolver verifies the token for its own audience and raises Unauthorized;
+    what is said in an unverified token only chooses who verifies it.
+    """
+    _resolvers[audience] = resolver
+
+
+def principal_from_token(raw: str) -> Principal:
+    """The caller that an access token speaks for; Unauthorized for any other token."""
+    verified = _cache.get(raw)
+    if verified is None or verified.expires <= time.time():
+        verified = _resolve(raw)
+        with _cache_lock:
+            while len(_cache) >= _CACHE_SIZE:
+                del _cache[next(iter(_cache))]
+            _cache[raw] = verified
+    return verified.principal()
+
+
+def _resolve(raw: str) -> Verified:
+    if len(raw) > MAX_TOKEN_CHARS:
+        raise Unauthorized(BAD_TOKEN)
+    try:
+        audience = jwt.decode(raw, options={"verify_signature": False}).get("aud")
+    except jwt.PyJWTError as fault:
+        raise Unauthorized(BAD_TOKEN) from fault
+    resolver = _resolvers.get(audience.partition(":")[0]) if isinstance(audience, str) else None
+    if resolver is None:
+        raise Unauthorized(BAD_TOKEN)
+    return resolver(raw)
+
+
+_ROW_COLUMNS = ("token_key", "password", "email", "role", "verified", *USER_FIELDS)
+_BOOLEANS = frozenset({"phone_verified", "is_active", "two_fa_enabled"})
+_ROW_SQL = (
+    f"SELECT {', '.join('u.' + name for name in _ROW_COLUMNS)} FROM users u "
+    "JOIN sign_ins s ON s.user_id = u.id AND s.id = {0} AND s.revoked IS NULL "
+    "WHERE u.id = {0} AND u.deleted_at IS NULL AND u.is_active"
+)
+_STATEMENTS = {"sqlite": _ROW_SQL.format("?"), "postgresql": _ROW_SQL.format("%s")}
+
+
+class _VerifiedAccess:
+    """A verified access token of ``users``; rebuilds its principal only when the row has moved."""
+
+    __slots__ = ("_keys", "_principal", "_row", "_stamp", "_subject", "expires")
+
+    def __init__(self, claims: dict[str, Any]) -> None:
+        sign_in, user = uuid.UUID(claims["sid"]), uuid.UUID(claims["sub"])
+        self.expires = float(claims["exp"])
+        self._subject = str(user)
+        self._keys = (sign_in.hex, user.hex) if connection.vendor == "sqlite" else (sign_in, user)
+        self._stamp = claims.get("stm")
+        self._row: tuple[Any, ...] | None = None
+        self._principal: Principal | None = None
+
+    def principal(self) -> Principal:
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            row = connection.connection.execute(_STATEMENTS[connection.vendor], self._keys).fetchone()
+        if self._principal is None or row != self._row:
+            if row is None or credential_stamp(*row[:4]) != self._stamp:
+                raise Unauthorized(BAD_TOKEN)
+            self._principal, self._row = _principal(self._subject, row), row
+        return self._principal
+
+
+def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
+    _, _, email, role, verified, *values = row
+    fields = {
+        name: bool(value) if name in _BOOLEANS else value
+        for name, value in zip(USER_FIELDS, values, strict=True)
+    }
+    return Principal(
+        id=user_id, collection=STAFF_COLLECTION, email=email, role=role, verified=bool(verified), fields=fields
+    )
+
+
+def resolve_account_token(raw: str) -> Verified:
+    """The resolver of the audience ``users``."""
+    return _VerifiedAccess(_verify(AccessToken, raw))
+
+
+register_resolver(AUDIENCE, resolve_account_token)

@@ -1,0 +1,61 @@
+"""Django REST framework, its tokens, its documents, and who may call from other origins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from cms_project.settings.base import PROJECT_NAME
+from cms_project.settings.environment import read, texts, whole
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.TokenAuthentication",
+        "accounts.authentication.SessionAuthentication",
+    ],
+    "UNAUTHENTICATED_USER": "accounts.authentication.anonymous",
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_RENDERER_CLASSES": ["core.drf.JSONRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "core.drf.JSONParser",
+        "core.drf.FormParser",
+        "core.drf.MultiPartParser",
+    ],
+    "EXCEPTION_HANDLER": "core.drf.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_FILTER_BACKENDS": [],
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+ALGORITHM = read(str, "HS256", "ALGORITHM").upper()
+if ALGORITHM not in ("HS256", "HS384", "HS512"):
+    raise ImproperlyConfigured(f"ALGORITHM={ALGORITHM}: tokens are signed with HS256, HS384 or HS512")
+ACCESS_TOKEN_LIFETIME = timedelta(minutes=read(whole, 15, "ACCESS_TOKEN_EXPIRE_MINUTES"))
+REFRESH_TOKEN_LIFETIME = timedelta(days=read(whole, 7, "REFRESH_TOKEN_EXPIRE_DAYS"))
+SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "purpose"}  # keys, issuer and audience: accounts/tokens.py
+TWO_FA_CODE_EXPIRE_MINUTES = read(whole, 10, "TWO_FA_CODE_EXPIRE_MINUTES")
+
+CORS_ALLOWED_ORIGINS = read(texts, [], "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
+CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in CORS_ALLOWED_ORIGINS if origin != "*"]
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
+    "last-event-id", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
+]  # fmt: skip
+CORS_EXPOSE_HEADERS = [
+    "ETag", "Retry-After", "X-Request-ID", "X-Response-Time",
+    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+]  # fmt: skip
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": PROJECT_NAME,
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}

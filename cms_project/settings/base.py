@@ -1,0 +1,123 @@
+"""The project as Django sees it: apps, middleware, templates, static files, sign-in."""
+
+from __future__ import annotations
+
+from cms_project.settings import environment
+from cms_project.settings.environment import flag, read, texts, whole
+
+ENV = environment.ENV
+PRODUCTION = environment.PRODUCTION
+BASE_DIR = environment.ROOT
+DATA_DIR = environment.DATA_DIR
+DEBUG = read(flag, False, "DEBUG")
+SECRET_KEY = environment.secret_key(ENV, DATA_DIR)
+PROJECT_NAME = read(str, "FastCMS", "PROJECT_NAME")
+HOST = read(str, "127.0.0.1", "HOST")
+PORT = read(whole, 8000, "PORT")
+WORKERS = read(whole, 1, "WORKERS")
+HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
+
+ALLOWED_HOSTS = read(texts, ["localhost", "127.0.0.1", "[::1]"], "ALLOWED_HOSTS")
+BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")
+TRUSTED_PROXIES = read(texts, [], "TRUSTED_PROXIES")
+
+INSTALLED_APPS = [
+    "daphne",  # first: it takes over runserver
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "django_filters",
+    "rest_framework",
+    "rest_framework_simplejwt",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "core",
+    "settings_app",
+    "accounts",
+    "collections_app",
+    "webhooks",
+    "realtime",
+    "backups",
+    "cms_project",
+]
+
+# Sessions, CSRF, sign-in and messages do their work only where a session can matter
+# (core.middleware.needs_session); elsewhere each costs one function call.
+MIDDLEWARE = [
+    "core.middleware.RequestMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "core.middleware.SessionMiddleware",
+    "core.middleware.CsrfMiddleware",
+    "core.middleware.AuthenticationMiddleware",
+    "core.middleware.MessageMiddleware",
+]
+SESSION_PATHS = ("/admin",)
+SECURE_SSL_REDIRECT = read(flag, False, "SECURE_SSL_REDIRECT")
+if SECURE_SSL_REDIRECT:
+    MIDDLEWARE.insert(1, "django.middleware.security.SecurityMiddleware")
+
+ROOT_URLCONF = "cms_project.urls"
+ASGI_APPLICATION = "cms_project.asgi.application"
+APPEND_SLASH = False  # a slash is optional everywhere, and a POST is never redirected
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # serves what the apps ship; collectstatic is for a CDN
+MEDIA_ROOT = DATA_DIR / "files"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = read(whole, 10 * 1024 * 1024, "MAX_BODY_BYTES")
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
+LOGIN_URL = "/admin/login/"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+PASSWORD_REJECT_COMMON = read(flag, True, "PASSWORD_REJECT_COMMON")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "accounts.passwords.MaximumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+if PASSWORD_REJECT_COMMON:
+    AUTH_PASSWORD_VALIDATORS.append(
+        {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"}
+    )
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
+CSRF_FAILURE_VIEW = "core.error_pages.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # e-mail is unique among the accounts that are not deleted

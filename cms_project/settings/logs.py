@@ -1,0 +1,26 @@
+"""Logging to the console, each line with the id of its request."""
+
+from __future__ import annotations
+
+from cms_project.settings.environment import read
+
+LOG_LEVEL = read(str, "INFO", "LOG_LEVEL").upper()
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "core.logs.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
+    },
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        "django.server": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        # SQL text carries values; it is logged only when asked for by name.
+        "django.db.backends": {"level": "INFO"},
+    },
+}

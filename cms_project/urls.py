@@ -1,0 +1,17 @@
+"""Every surface, under its prefix. A trailing slash is optional; a POST is never redirected."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+urlpatterns = [
+    re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
+    re_path(r"^api/(?:v1/)?auth/", include("accounts.api.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "core.error_pages.bad_request"
+handler403 = "core.error_pages.permission_denied"
+handler404 = "core.error_pages.page_not_found"
+handler500 = "core.error_pages.server_error"

@@ -1,0 +1,84 @@
+"""The cast and the ways in, for every test of the project.
+
+Alice's house: ``admin`` runs it, ``owner`` made the thing in question, ``member``
+is signed in like anybody, ``stranger`` too, and none of them owns what ``owner``
+owns. ``anonymous`` is a client without a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts import tokens
+from accounts.models import Role, User
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def fast_passwords(settings: Any, request: pytest.FixtureRequest) -> None:
+    """Argon2 costs 50 ms a time; only the tests about hashing pay for it."""
+    if "real_hashers" not in request.fixturenames:
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def real_hashers() -> None:
+    """Ask for it to keep the product's own password hashers."""
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    """``make_user("eve", role="admin")``: a verified account ``eve@example.com``."""
+
+    def make(name: str, **fields: Any) -> User:
+        fields.setdefault("verified", True)
+        return User.objects.create_user(f"{name}@example.com", PASSWORD, username=name, **fields)
+
+    return make
+
+
+@pytest.fixture
+def admin(make_user: Callable[..., User]) -> User:
+    return make_user("admin", role=Role.ADMIN)
+
+
+@pytest.fixture
+def superadmin(make_user: Callable[..., User]) -> User:
+    return make_user("superadmin", role=Role.SUPERADMIN)
+
+
+@pytest.fixture
+def owner(make_user: Callable[..., User]) -> User:
+    return make_user("owner")
+
+
+@pytest.fixture
+def member(make_user: Callable[..., User]) -> User:
+    return make_user("member")
+
+
+@pytest.fixture
+def stranger(make_user: Callable[..., User]) -> User:
+    return make_user("stranger")
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    return APIClient()
+
+
+@pytest.fixture
+def as_user() -> Callable[[User], APIClient]:
+    """``as_user(owner).get("/api/v1/…")``: a client that sends the user's access token."""
+
+    def client(user: User) -> APIClient:
+        api = APIClient()
+        api.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(user).access}")
+        return api
+
+    return client

@@ -1,0 +1,78 @@
+"""DRF's gaps filled: JSON by orjson, forms without NUL, every error in the one body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.http import QueryDict
+from rest_framework import parsers, renderers
+from rest_framework.response import Response
+
+from core import errors, json
+from core.error_adapter import domain_error
+
+
+class JSONRenderer(renderers.BaseRenderer):
+    """Ready bytes pass through; all else is dumped."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    render_style = "binary"
+    ensure_ascii = False
+    compact = True
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        if isinstance(data, bytes):
+            return data
+        return b"" if data is None else json.dumps(data)
+
+
+class JSONParser(parsers.BaseParser):
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        return json.loads(read_limited(stream))
+
+
+class FormParser(parsers.FormParser):
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> QueryDict:
+        raw = read_limited(stream)
+        if b"\x00" in raw or b"%00" in raw:
+            raise errors.BadRequest("Unreadable form: a text contains the NUL character")
+        return QueryDict(raw, encoding="utf-8")
+
+
+class MultiPartParser(parsers.MultiPartParser):
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        parsed = super().parse(stream, media_type, parser_context)
+        if any("\x00" in value for values in parsed.data.lists() for value in [values[0], *values[1]]):
+            raise errors.BadRequest("Unreadable form: a text contains the NUL character")
+        return parsed
+
+
+def read_limited(stream: IO[Any]) -> bytes:
+    """The whole body, or PayloadTooLarge beyond ``DATA_UPLOAD_MAX_MEMORY_SIZE`` bytes."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    raw: bytes = stream.read() if limit is None else stream.read(limit + 1)
+    if limit is not None and len(raw) > limit:
+        raise errors.PayloadTooLarge(f"The request body is larger than {limit} bytes.")
+    return raw
+
+
+def exception_handler(fault: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's ``EXCEPTION_HANDLER``; None lets Django answer 500."""
+    error = domain_error(fault)
+    if error is None:
+        return None
+    return Response(errors.body(error), status=error.status, headers=error.headers)

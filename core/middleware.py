@@ -1,0 +1,125 @@
+"""What every Django request passes; kept short, because each layer costs every request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import middleware as auth
+from django.contrib.messages import middleware as messages
+from django.contrib.sessions import middleware as sessions
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware import csrf
+from django.utils.deprecation import MiddlewareMixin
+
+from core import errors, request_id
+from core.error_adapter import domain_error
+from core.error_pages import answer
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+SLOW_SECONDS = 1.0
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("X-XSS-Protection", "1; mode=block"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+)
+
+slow_log = logging.getLogger("core.slow")
+
+
+class RequestMiddleware:
+    """Outermost: request id, host check, optional slash, timing, security headers.
+
+    ``X-Response-Time`` is ``12.34ms``, what Django spent on the request.
+    """
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = perf_counter()
+        sent_id = request_id.start(request.META.get("HTTP_X_REQUEST_ID"))
+        response = self._respond(request)
+        spent = perf_counter() - started
+        headers = response.headers
+        headers["X-Request-ID"] = sent_id
+        headers["X-Response-Time"] = f"{spent * 1000:.2f}ms"
+        for name, value in SECURITY_HEADERS:
+            if name not in headers:
+                headers[name] = value
+        if not response.streaming and "Content-Length" not in headers:
+            headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+        if spent > SLOW_SECONDS:
+            slow_log.warning("%s %s took %.2f s", request.method, request.path, spent)
+        return response
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return answer(request, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
+        if under_session_path(request) and not request.path_info.endswith("/"):
+            # Django's own pages know only the form with a slash; ours take both.
+            request.path += "/"
+            request.path_info += "/"
+        response = self.get_response(request)
+        if response.status_code == 405 and not getattr(response, "content", b"1"):
+            refusal = answer(request, errors.MethodNotAllowed())
+            refusal.headers["Allow"] = response.headers.get("Allow", "")
+            return refusal
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Domain errors raised by plain Django views; None lets Django answer the rest."""
+        error = domain_error(exception)
+        return None if error is None else answer(request, error)
+
+
+def needs_session(request: HttpRequest) -> bool:
+    """Whether a session can matter: pages that sign in, or a browser that has signed in."""
+    return settings.SESSION_COOKIE_NAME in request.META.get("HTTP_COOKIE", "") or under_session_path(request)
+
+
+def under_session_path(request: HttpRequest) -> bool:
+    return any(
+        request.path_info == prefix or request.path_info.startswith(prefix + "/")
+        for prefix in settings.SESSION_PATHS
+    )
+
+
+class WhenSessionMatters(MiddlewareMixin):
+    """Mixed into a middleware of Django's: it acts only where a session can matter."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if needs_session(request):
+            return super().__call__(request)  # type: ignore[return-value]
+        return self.get_response(request)  # type: ignore[return-value]
+
+
+class SessionMiddleware(WhenSessionMatters, sessions.SessionMiddleware):
+    pass
+
+
+class CsrfMiddleware(WhenSessionMatters, csrf.CsrfViewMiddleware):
+    def process_view(
+        self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
+    ) -> HttpResponseBase | None:
+        if not needs_session(request):
+            return None
+        return super().process_view(request, callback, callback_args, callback_kwargs)
+
+
+class AuthenticationMiddleware(WhenSessionMatters, auth.AuthenticationMiddleware):
+    pass
+
+
+class MessageMiddleware(WhenSessionMatters, messages.MessageMiddleware):
+    pass

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class SettingsAppConfig(AppConfig):
+    """Room of the runtime settings and themes."""
+
+    name = "settings_app"
+    verbose_name = "Settings"
