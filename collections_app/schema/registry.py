@@ -1,0 +1,112 @@
+"""Keeps this process's snapshot current.
+
+The schema epoch is one row that every schema change moves in its own
+transaction. A request reads it once (one indexed read); if it moved, the
+snapshot is rebuilt, reusing the definitions whose revision is the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from django.db import OperationalError, ProgrammingError, connection
+
+from collections_app import dialects
+from collections_app.models import Collection
+from collections_app.schema import definition
+from collections_app.schema.definition import CollectionDef
+from collections_app.schema.snapshot import Snapshot
+from core.errors import ServiceUnavailable
+
+T = TypeVar("T")
+_ATTEMPTS = 4
+_lock = threading.Lock()
+_latest: Snapshot | None = None
+_pinned: ContextVar[Snapshot | None] = ContextVar("schema_snapshot", default=None)
+
+
+class SchemaMoved(Exception):
+    """The schema changed under a write that had not begun; do it again on the new one."""
+
+
+def read_version() -> int:
+    """The schema epoch as committed (or as this transaction sees it)."""
+    row = dialects.current().execute("SELECT version FROM schema_epoch WHERE id = 1").fetchone()
+    return int(row[0]) if row else 0
+
+
+def read_definition(row: dict[str, Any]) -> CollectionDef:
+    """A stored row of ``collections`` as a definition."""
+    return definition.read(
+        row, collection_id=row["id"], resolve_target=lambda target: target, system=row["system"]
+    )
+
+
+def load(reuse: Snapshot | None = None) -> Snapshot:
+    """Read all definitions; those of ``reuse`` with an unchanged revision are taken over."""
+    while True:
+        version = read_version()
+        known = reuse.by_id if reuse else {}
+        collections = []
+        for row in Collection.objects.order_by("name").values():
+            old = known.get(row["id"])
+            collections.append(old if old and old.revision == row["revision"] else read_definition(row))
+        if connection.in_atomic_block or read_version() == version:
+            return Snapshot(version, collections)
+
+
+def latest() -> Snapshot:
+    """The snapshot of the schema as committed now."""
+    global _latest
+    version = read_version()
+    snapshot = _latest
+    if snapshot is not None and snapshot.version == version:
+        return snapshot
+    with _lock:
+        if _latest is None or _latest.version != version:
+            _latest = load(_latest)
+        return _latest
+
+
+def forget() -> None:
+    """Drop the process's snapshot, as after another database was put in place."""
+    global _latest
+    _latest = None
+
+
+def current() -> Snapshot:
+    """The snapshot pinned for the request under way, else the latest."""
+    return _pinned.get() or latest()
+
+
+@contextmanager
+def pinned(snapshot: Snapshot) -> Iterator[Snapshot]:
+    """All code within sees this snapshot as the current one."""
+    token = _pinned.set(snapshot)
+    try:
+        yield snapshot
+    finally:
+        _pinned.reset(token)
+
+
+def with_schema(unit: Callable[[Snapshot], T]) -> T:
+    """Run a request's unit of work on one snapshot; again on the next if the schema moved under it.
+
+    Only whole units are repeated, never a part of a transaction. Raises
+    ServiceUnavailable when the schema keeps moving.
+    """
+    for _ in range(_ATTEMPTS):
+        snapshot = latest()
+        with pinned(snapshot):
+            try:
+                return unit(snapshot)
+            except SchemaMoved:
+                continue
+            except (OperationalError, ProgrammingError):
+                if connection.in_atomic_block or read_version() == snapshot.version:
+                    raise
+    raise ServiceUnavailable("The schema is being changed. Please try again.")
