@@ -13,6 +13,3 @@ def user_by_identifier(identifier: str) -> User | None:
         return User.objects.filter(email__lower=normalise_email(identifier)).first()
     return User.objects.filter(username__lower=identifier.strip().lower()).first()
 
-
-def no_user_exists() -> bool:
-    return not User.objects.exists()

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.core import checks
+
+from cms_project import production
 
 
 class ProjectConfig(AppConfig):
@@ -6,3 +9,6 @@ class ProjectConfig(AppConfig):
 
     name = "cms_project"
     verbose_name = "FastCMS"
+
+    def ready(self) -> None:
+        checks.register(production.check)

@@ -88,10 +88,13 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 WHITENOISE_USE_FINDERS = True  # serves what the apps ship; collectstatic is for a CDN
 MEDIA_ROOT = DATA_DIR / "files"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = read(whole, 10 * 1024 * 1024, "MAX_BODY_BYTES")
+# The whole request, files included; a body that is not a form is held to MAX_BODY_BYTES.
+REQUEST_MAX_BYTES = read(whole, 128 * 1024 * 1024, "REQUEST_MAX_BYTES")
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 AUTH_USER_MODEL = "accounts.User"

@@ -19,6 +19,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        # A refused request is the client's affair: only answers of 500 and above are told, unless debugging.
+        "django.request": {"level": LOG_LEVEL if LOG_LEVEL == "DEBUG" else "ERROR"},
         "django.server": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         # SQL text carries values; it is logged only when asked for by name.
         "django.db.backends": {"level": "INFO"},

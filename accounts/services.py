@@ -1,0 +1,81 @@
+"""What can happen to an account; every surface calls these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from accounts import first_account, selectors
+from accounts.models import Role, User, normalise_email
+from accounts.passwords import check_password_always
+from accounts.principals import Principal
+from core import clock
+from core.errors import Conflict, Forbidden, Unauthorized, ValidationFailed
+
+BAD_LOGIN = "Incorrect username/email or password"
+EMAIL_TAKEN = "This email address is already registered."
+USERNAME_TAKEN = "This username is already taken."
+
+
+def register(*, principal: Principal, setup_token: str = "", **fields: Any) -> User:
+    """Make an account from validated ``fields`` (``email``, ``password`` and any of the profile).
+
+    The first account of an installation becomes superadmin. A role above ``user``
+    is given by admins only, up to their own. Raises Conflict for a taken e-mail or
+    username, Forbidden or Unauthorized for a role out of reach.
+    """
+    role = Role(fields.pop("role", Role.USER))
+    with transaction.atomic():
+        if first_account.claim(setup_token):
+            return User.objects.create_superuser(**fields)
+        _check_role(principal, role)
+        _check_free(fields["email"], fields.get("username", ""))
+        try:
+            with transaction.atomic():
+                return User.objects.create_user(**fields, role=role)
+        except IntegrityError as fault:  # somebody took the name between the check and now
+            raise Conflict("This email address or username is already taken.") from fault
+
+
+def _check_role(principal: Principal, role: Role) -> None:
+    if role == Role.USER:
+        return
+    if principal.is_anonymous:
+        raise Unauthorized
+    if not principal.is_admin or role.rank > Role(principal.role).rank:
+        raise Forbidden("You may not give this role.")
+
+
+def _check_free(email: str, username: str) -> None:
+    taken: dict[str, list[str]] = {}
+    if User.objects.filter(email__lower=normalise_email(email)).exists():
+        taken["email"] = [EMAIL_TAKEN]
+    if username and User.objects.filter(username__lower=username.lower()).exists():
+        taken["username"] = [USERNAME_TAKEN]
+    if taken:
+        raise Conflict(next(iter(taken.values()))[0], fields=taken)
+
+
+def log_in(identifier: str, password: str) -> User:
+    """The account of these credentials.
+
+    Whatever is wrong is the same Unauthorized after the same time; only who knows
+    the password learns that the account is disabled (Forbidden).
+    """
+    user = selectors.user_by_identifier(identifier)
+    if not check_password_always(user, password) or user is None:
+        raise Unauthorized(BAD_LOGIN)
+    if not user.is_active:
+        raise Forbidden("This account is disabled.")
+    user.last_login_at = clock.now()
+    user.save(update_fields=["last_login_at"])
+    return user
+
+
+def change_password(user: User, current: str, new: str) -> None:
+    """Set a validated new password; everything signed in with the old one ends."""
+    if not check_password_always(user, current):
+        raise ValidationFailed(fields={"current_password": ["Incorrect password"]})
+    user.set_password(new)
+    user.save(update_fields=["password", "updated"])

@@ -1,0 +1,257 @@
+"""Django behind ASGI on a fixed crew of threads.
+
+Django's own ASGIHandler makes a thread for every request, and with it a database
+connection and its PRAGMAs. Here a request waits for one of ``HANDLER_THREADS``
+threads, each of which keeps its connection for good. Streamed answers run on a
+second, small crew, so that a slow reader never holds up the quick ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from io import BytesIO
+from typing import IO, Any, cast
+
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from django.conf import settings
+from django.core import signals
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.base import BaseHandler
+from django.db import connections
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.urls import set_script_prefix
+
+from core import errors, json, request_id
+
+logger = logging.getLogger("django.request")
+
+Headers = list[tuple[bytes, bytes]]
+
+BODY_CHUNK_SECONDS = 30  # a client must send the next piece of its body within this time
+STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
+STREAM_THREADS = 8
+
+
+class ClientGone(Exception):
+    """The client went away before its request was whole, or while it was being answered."""
+
+
+class DjangoHandler(BaseHandler):
+    """An ASGI application for ``http`` scopes."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        super().__init__()
+        self.load_middleware(is_async=False)
+        self._threads = threads or settings.HANDLER_THREADS
+        self._crew = ThreadPoolExecutor(self._threads, "django")
+        self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
+
+    async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        try:
+            body = await _read_body(scope, receive)
+        except errors.DomainError as error:
+            await _send(send, *_refusal(error))
+            return
+        except (ClientGone, TimeoutError):
+            return
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        try:
+            answer = await loop.run_in_executor(self._crew, context.run, self._respond, scope, body)
+        finally:
+            body.close()
+        if isinstance(answer, tuple):
+            await _send(send, *answer)
+        else:
+            await self._stream(answer, context, receive, send)
+
+    def close(self) -> None:
+        """Let the threads finish what they hold, and end them with their connections."""
+        for crew, size in ((self._crew, self._threads), (self._streams, STREAM_THREADS)):
+            for _ in range(size):
+                crew.submit(connections.close_all)
+            crew.shutdown(wait=True)
+
+    # --- in a thread of the crew -----------------------------------------------------------
+
+    def _respond(self, scope: HTTPScope, body: IO[bytes]) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
+        """The whole answer as (status, headers, content), or a response that is to be streamed."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        try:
+            response = self._response_to(scope, body)
+        except Exception:  # noqa: BLE001 - the boundary: even a broken error page must not end the request bare
+            logger.exception("no answer could be made")
+            signals.request_finished.send(sender=self.__class__)
+            return _refusal(errors.InternalError())
+        if response.streaming:
+            return cast(StreamingHttpResponse, response)
+        whole = response.status_code, _headers(response), cast(HttpResponse, response).content
+        response.close()  # sends request_finished
+        return whole
+
+    def _response_to(self, scope: HTTPScope, body: IO[bytes]) -> HttpResponseBase:
+        try:
+            request = ASGIRequest(scope, body)
+        except UnicodeDecodeError:
+            status, headers, content = _refusal(errors.BadRequest("The URL is not UTF-8."))
+            return HttpResponse(content, status=status, headers=dict(_texts(headers)))
+        response = self.get_response(request)
+        response._handler_class = self.__class__  # what request_finished names as its sender
+        return response
+
+    # --- streamed answers ------------------------------------------------------------------
+
+    async def _stream(
+        self,
+        response: StreamingHttpResponse,
+        context: contextvars.Context,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        """Send chunk by chunk until the end, or until the client goes away."""
+        loop = asyncio.get_running_loop()
+        gone = threading.Event()
+        watch = loop.create_task(_watch(receive, gone))
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status_code,
+                    "headers": _headers(response),
+                    "trailers": False,
+                }
+            )
+            if response.is_async:
+                await self._pump_async(response, watch, send)
+            else:
+                await loop.run_in_executor(self._streams, context.run, _pump, response, gone, loop, send)
+            if not gone.is_set():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            watch.cancel()
+            await loop.run_in_executor(self._streams, context.run, response.close)
+
+    async def _pump_async(
+        self, response: StreamingHttpResponse, watch: asyncio.Task[None], send: ASGISendCallable
+    ) -> None:
+        async def pump() -> None:
+            async with aclosing(aiter(cast(AsyncGenerator[bytes, None], response))) as chunks:
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+        pumping = asyncio.ensure_future(pump())
+        watch.add_done_callback(lambda _: pumping.cancel())  # nobody reads what would come next
+        try:
+            await pumping
+        except asyncio.CancelledError:
+            if not watch.done():
+                raise
+
+
+def _pump(
+    response: StreamingHttpResponse,
+    gone: threading.Event,
+    loop: asyncio.AbstractEventLoop,
+    send: Callable[[Any], Awaitable[None]],
+) -> None:
+    """In one thread from the first chunk to the last: an iterator may hold that thread's connection."""
+    for chunk in response:
+        if gone.is_set():
+            return
+        message = {"type": "http.response.body", "body": chunk, "more_body": True}
+        try:
+            asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
+        except TimeoutError:
+            gone.set()
+
+
+async def _deliver(send: Callable[[Any], Awaitable[None]], message: Any) -> None:
+    await send(message)
+
+
+async def _watch(receive: ASGIReceiveCallable, gone: threading.Event) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+
+
+async def _read_body(scope: HTTPScope, receive: ASGIReceiveCallable) -> IO[bytes]:
+    """The request's body, in memory while it is small; PayloadTooLarge beyond ``REQUEST_MAX_BYTES``."""
+    length = 0
+    chunked = False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value) if value.isdigit() else 0
+        elif name == b"transfer-encoding":
+            chunked = True
+    if not length and not chunked and scope["http_version"].startswith("1"):
+        return BytesIO()
+    limit = settings.REQUEST_MAX_BYTES
+    if length > limit:
+        raise errors.PayloadTooLarge(f"The request body is larger than {limit} bytes.")
+    first = await _chunk(receive)
+    if not first.get("more_body", False):
+        return BytesIO(first.get("body", b""))
+    spool: IO[bytes] = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115
+    try:
+        received, message = 0, first
+        while True:
+            piece = message.get("body", b"")
+            received += len(piece)
+            if received > limit:
+                raise errors.PayloadTooLarge(f"The request body is larger than {limit} bytes.")
+            spool.write(piece)
+            if not message.get("more_body", False):
+                break
+            message = await _chunk(receive)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return spool
+
+
+async def _chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
+    async with asyncio.timeout(BODY_CHUNK_SECONDS):
+        message = cast(dict[str, Any], await receive())
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message
+
+
+def _headers(response: HttpResponseBase) -> Headers:
+    """Names and values as bytes; a cookie is a header of its own each time."""
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.headers.items()
+    ]
+    headers.extend((b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values())
+    return headers
+
+
+def _texts(headers: Headers) -> list[tuple[str, str]]:
+    return [(name.decode("ascii"), value.decode("latin1")) for name, value in headers]
+
+
+def _refusal(error: errors.DomainError) -> tuple[int, Headers, bytes]:
+    """An answer made without Django, for what never became a request."""
+    content = json.dumps(errors.body(error))
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        "X-Request-ID": request_id.current(),
+        **error.headers,
+    }
+    return error.status, [(k.lower().encode(), v.encode("latin1")) for k, v in headers.items()], content
+
+
+async def _send(send: ASGISendCallable, status: int, headers: Headers, content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
