@@ -38,6 +38,14 @@ def register(*, principal: Principal, setup_token: str = "", **fields: Any) -> U
             raise Conflict("This email address or username is already taken.") from fault
 
 
+def register_first(*, setup_token: str = "", **fields: Any) -> User:
+    """Make the superadmin of an installation without accounts; Conflict when it has one."""
+    with transaction.atomic():
+        if not first_account.claim(setup_token):
+            raise Conflict("There is an account already. Please sign in.")
+        return User.objects.create_superuser(**fields)
+
+
 def _check_role(principal: Principal, role: Role) -> None:
     if role == Role.USER:
         return

@@ -1,0 +1,73 @@
+"""Accounts in Django's admin. Who may do what to whom: admins never touch a superadmin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.forms import ReadOnlyPasswordHashField
+from django.contrib.auth.password_validation import validate_password
+from django.http import HttpRequest
+
+from accounts.models import Role, User
+
+
+class AccountForm(forms.ModelForm):
+    password = ReadOnlyPasswordHashField()
+    new_password = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Leave empty to keep the password. A new one ends every sign-in of the account.",
+    )
+
+    class Meta:
+        model = User
+        fields = (
+            "email", "username", "name", "first_name", "last_name", "phone_number", "avatar_url", "bio",
+            "public_name", "timezone", "language", "role", "verified", "is_active", "groups",
+        )  # fmt: skip
+
+    def clean_new_password(self) -> str:
+        password: str = self.cleaned_data["new_password"]
+        if password:
+            validate_password(password, self.instance)
+        elif self.instance._state.adding:
+            raise forms.ValidationError("A new account needs a password.")
+        return password
+
+
+@admin.register(User)
+class UserAdmin(admin.ModelAdmin):
+    form = AccountForm
+    list_display = ("email", "username", "role", "verified", "is_active", "last_login_at", "created")
+    list_filter = ("role", "verified", "is_active")
+    search_fields = ("email", "username", "name")
+    filter_horizontal = ("groups",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return () if request.user.role == Role.SUPERADMIN else ("role",)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        own = obj is not None and obj.pk == request.user.pk
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj) and not own
+
+    def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
+        return obj is None or obj.role != Role.SUPERADMIN or request.user.role == Role.SUPERADMIN
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if form.cleaned_data.get("new_password"):
+            obj.set_password(form.cleaned_data["new_password"])
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        obj.soft_delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for user in queryset:
+            if self.has_delete_permission(request, user):
+                user.soft_delete()

@@ -1,0 +1,69 @@
+"""Django's admin, for roles admin and superadmin, with a set-up page while no account exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from rest_framework.serializers import ValidationError
+
+from accounts import first_account, services
+from accounts.api.serializers import RegisterSerializer
+from core.error_adapter import domain_error
+from core.errors import DomainError
+
+View = Callable[..., HttpResponseBase]
+
+
+class CMSAdminSite(AdminSite):
+    site_header = site_title = settings.PROJECT_NAME
+    index_title = "Administration"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_active and request.user.is_staff
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        guarded = super().admin_view(view, cacheable)
+
+        def set_up_first(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated and first_account.is_open():
+                return self.set_up(request)
+            return guarded(request, *args, **kwargs)
+
+        return set_up_first
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        if first_account.is_open():
+            return self.set_up(request)
+        return super().login(request, extra_context)
+
+    def set_up(self, request: HttpRequest) -> HttpResponseBase:
+        """One form that makes the superadmin and signs them in."""
+        error: DomainError | None = None
+        if request.method == "POST":
+            try:
+                self._make_first(request)
+                return HttpResponseRedirect(reverse("admin:index"))
+            except (DomainError, ValidationError) as fault:
+                error = domain_error(fault)
+        context = {
+            "project": settings.PROJECT_NAME,
+            "needs_token": settings.PRODUCTION,
+            "error": error,
+            "email": request.POST.get("email", ""),
+        }
+        return render(request, "accounts/set_up.html", context, status=error.status if error else 200)
+
+    def _make_first(self, request: HttpRequest) -> None:
+        form = {name: request.POST.get(name, "") for name in ("email", "password", "password_confirm")}
+        form["setup_token"] = request.POST.get("setup_token", "")
+        serializer = RegisterSerializer(data=form)
+        serializer.is_valid(raise_exception=True)
+        user = services.register_first(**serializer.validated_data)
+        auth.login(request, user)
