@@ -78,6 +78,11 @@ class SQLite:
         """Text that compares by code point."""
         return sql
 
+    def raw(self, sql: str) -> str:
+        """A selected column as it is stored: Django converts date-times by the declared type
+        of a column, in Python and at a price; an expression has none."""
+        return f"+{sql}"
+
     def moment(self, value: datetime) -> Any:
         """A parameter that compares with a date-time column (Django's own storage format)."""
         return str(value.replace(tzinfo=None))
@@ -121,6 +126,9 @@ class PostgreSQL(SQLite):
 
     def text(self, sql: str) -> str:
         return f'{sql} COLLATE "C"'
+
+    def raw(self, sql: str) -> str:
+        return sql
 
     def moment(self, value: datetime) -> Any:
         return value

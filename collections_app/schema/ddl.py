@@ -241,7 +241,7 @@ class Tables:
         load = field.kind.loader(field, self.vendor)
         mark, last = self.dialect.placeholder, ""
         sql = (
-            f"SELECT id, {quote(field.column)} FROM {quote(collection.table)}"
+            f"SELECT id, {self.dialect.raw(quote(field.column))} FROM {quote(collection.table)}"
             f" WHERE id > {mark} AND {quote(field.column)} IS NOT NULL ORDER BY id LIMIT {_BATCH}"
         )
         while rows := self.dialect.execute(sql, [last]).fetchall():
@@ -303,7 +303,8 @@ class Tables:
             has = self._has_value(field, field.column)
             table = quote(collection.table)
             count = self.dialect.execute(f"SELECT count(*) FROM {table} WHERE {has}").fetchone()[0]
-            sql = f"SELECT id, {quote(field.column)} FROM {table} WHERE {has} ORDER BY id LIMIT {_EXAMPLES}"
+            column = self.dialect.raw(quote(field.column))
+            sql = f"SELECT id, {column} FROM {table} WHERE {has} ORDER BY id LIMIT {_EXAMPLES}"
             load = field.kind.loader(field, self.vendor)
             rows = [(rid, load(raw) if load else raw) for rid, raw in self.dialect.execute(sql).fetchall()]
         if count:

@@ -73,6 +73,11 @@ class Field:
         return self.name
 
     @property
+    def searchable(self) -> bool:
+        """Whether ``search=`` looks into it."""
+        return self.kind.searchable and not self.secret and (not self.system or self.type == "email")
+
+    @property
     def writable(self) -> bool:
         """Whether clients may send it at all."""
         return not self.kind.read_only and self.id not in _SERVER_OWNED
@@ -249,15 +254,17 @@ def read(
     previous: CollectionDef | None = None,
     system: bool = False,
     problems: Problems | None = None,
+    carried: frozenset[str] = frozenset(),
 ) -> CollectionDef:
     """Check a whole collection payload (name, type, schema, rules, indexes, options).
 
     ``resolve_target`` maps the name or id of a collection to its id. Fields
     without an id take that of the previous field of the same name, else a new
-    one. Raises ValidationFailed with all problems, unless ``problems`` collects
-    them for the caller.
+    one. ``indexes`` and ``options`` that are ``carried`` over from before, not
+    sent, lose what no longer fits. Raises ValidationFailed with all problems,
+    unless ``problems`` collects them for the caller.
     """
-    found = problems or Problems()
+    found = problems if problems is not None else Problems()
     name, type_name = raw.get("name"), raw.get("type", "base")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         found.add("name", f"Not a valid collection name: {NAME_HELP}.")
@@ -276,7 +283,9 @@ def read(
         found.add("options", "Must be an object.")
     else:
         options = dict(options)
-        search = _read_search(options.pop("search", None), by_name, found)
+        search = _read_search(
+            options.pop("search", None), by_name, Problems() if "options" in carried else found
+        )
         for key in options:
             found.add("options", f"Unknown option {key!r}; known: search.")
     definition = CollectionDef(
@@ -286,7 +295,7 @@ def read(
         table=str(name) if system else f"c_{collection_id}",
         fields=fields,
         rules=rules,
-        indexes=_read_indexes(indexes_raw, by_name, found),
+        indexes=_read_indexes(indexes_raw, by_name, Problems() if "indexes" in carried else found),
         search=search,
         options=options if isinstance(options, Mapping) else {},
         view_query=raw.get("view_query"),
@@ -320,10 +329,10 @@ def _read_rules(raw: Mapping[str, Any], type_name: str, problems: Problems) -> d
     rules: dict[str, str | None] = {}
     for key in RULES:
         rule = raw.get(key, omitted[key])
-        if rule is not None and not isinstance(rule, str):
-            problems.add(key, "A rule is text, or null for everyone.")
+        if rule is not None and (not isinstance(rule, str) or not rule.strip()):
+            problems.add(key, "A rule is an expression, or null for everyone.")
             rule = ADMINS_ONLY
-        rules[key] = rule if rule is None or rule.strip() else None
+        rules[key] = rule
     return rules
 
 
@@ -489,16 +498,20 @@ def _read_indexes(raw: Any, by_name: Mapping[str, Field], problems: Problems) ->
             continue
         unique = entry.get("unique", False)
         fields = [_find(name, by_name) for name in names]
+        wrong = []
         for name, field in zip(names, fields, strict=True):
             if field is None:
-                problems.add(where, f"There is no field {name!r}.")
+                wrong.append(f"There is no field {name!r}.")
             elif not field.kind.can_be_indexed or field.storage != "column" or field.secret:
-                problems.add(where, f"A field like {field.name!r} can't be indexed.")
+                wrong.append(f"A field like {field.name!r} can't be indexed.")
         if not isinstance(unique, bool):
-            problems.add(where, "unique must be true or false.")
+            wrong.append("unique must be true or false.")
         if len(set(map(str, names))) != len(names):
-            problems.add(where, "A field stands in an index once.")
-        indexes.append(Index(tuple(field.id for field in fields if field is not None), bool(unique)))
+            wrong.append("A field stands in an index once.")
+        for message in wrong:
+            problems.add(where, message)
+        if not wrong:
+            indexes.append(Index(tuple(field.id for field in fields if field is not None), unique))
     return tuple(dict.fromkeys(indexes))
 
 
@@ -511,7 +524,7 @@ def _read_search(raw: Any, by_name: Mapping[str, Field], problems: Problems) -> 
     found = []
     for name in raw:
         field = _find(name, by_name)
-        if field is None or not field.kind.searchable or field.multiple or field.secret:
+        if field is None or not field.searchable:
             problems.add("options", f"search: {name!r} is not a text field of this collection.")
         else:
             found.append(field.id)

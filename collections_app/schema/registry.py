@@ -110,3 +110,8 @@ def with_schema(unit: Callable[[Snapshot], T]) -> T:
                 if connection.in_atomic_block or read_version() == snapshot.version:
                     raise
     raise ServiceUnavailable("The schema is being changed. Please try again.")
+
+
+def known() -> Snapshot | None:
+    """The snapshot that this process has, however old; to reuse parts of."""
+    return _latest

@@ -1,0 +1,36 @@
+"""The collection that is there from the first start: ``records``, plain content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.principals import SYSTEM
+from collections_app.models import Collection, SchemaEpoch
+from collections_app.schema import registry, service
+
+_PUBLISHED = "@record.is_published = true"
+_DEFINITION: dict[str, Any] = {
+    "name": "records",
+    "type": "base",
+    "schema": [
+        {"name": "title", "type": "text", "validation": {"required": True, "max_length": 500}},
+        {"name": "description", "type": "text"},
+        {"name": "content", "type": "markdown"},
+        {"name": "tags", "type": "json"},
+        {"name": "categories", "type": "json"},
+        {"name": "user", "type": "text"},
+        {"name": "is_published", "type": "bool"},
+    ],
+    "list_rule": _PUBLISHED,
+    "view_rule": _PUBLISHED,
+}
+
+
+def ensure_builtin(sender: Any, using: str, **kwargs: Any) -> None:
+    """Receiver of ``post_migrate``: complete what is missing, touch nothing that is there."""
+    if using != "default":
+        return
+    SchemaEpoch.objects.get_or_create(pk=1)
+    if not Collection.objects.filter(name="records").exists():
+        registry.forget()
+        service.collection_create(actor=SYSTEM, payload=_DEFINITION, system=True)

@@ -1,0 +1,74 @@
+"""Who may do what: the one place that decides.
+
+Lists ask for a :func:`condition` that goes into their SQL; single records are
+asked about with :func:`allows`. Admins pass every rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collections_app import dialects, rules
+from collections_app.dialects import quote
+from collections_app.records.codec import Record
+from collections_app.rules import Rule, RuleEnv
+from collections_app.schema.definition import CollectionDef
+from collections_app.schema.snapshot import Snapshot
+from core.errors import DomainError, Forbidden, Unauthorized
+
+Sql = tuple[str, list[Any]]
+
+
+def rule(collection: CollectionDef, action: str, snapshot: Snapshot) -> Rule | None:
+    """The compiled rule of ``list``, ``view``, ``create``, ``update`` or ``delete``; None is everyone."""
+    source = collection.rules[f"{action}_rule"]
+    return None if source is None else rules.compile_rule(source, collection, snapshot)
+
+
+def verdict(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot) -> bool | None:
+    """True or False where the caller alone decides; None where it depends on the record."""
+    if env.principal.is_admin:
+        return True
+    found = rule(collection, action, snapshot)
+    return True if found is None else found.fold(env)
+
+
+def refusal(env: RuleEnv) -> DomainError:
+    """What to answer a caller without the right: sign in, or no."""
+    return Unauthorized() if env.principal.is_anonymous else Forbidden()
+
+
+def condition(
+    collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot, alias: str = "t"
+) -> Sql | None:
+    """SQL that holds for the records of this caller; None for all of them.
+
+    Raises Unauthorized or Forbidden where no record could satisfy the rule.
+    """
+    constant = verdict(collection, action, env, snapshot)
+    if constant is True:
+        return None
+    if constant is False:
+        raise refusal(env)
+    found = rule(collection, action, snapshot)
+    assert found is not None
+    sql, params = found.sql(env, alias)
+    return sql, list(params)
+
+
+def allows(collection: CollectionDef, action: str, record: Record, env: RuleEnv, snapshot: Snapshot) -> bool:
+    """Whether the rule holds for this record, which must be stored if the rule looks further than it."""
+    constant = verdict(collection, action, env, snapshot)
+    if constant is not None:
+        return constant
+    found = rule(collection, action, snapshot)
+    assert found is not None
+    if found.local:
+        return found.check(record, env)
+    sql, params = found.sql(env, "t")
+    dialect = dialects.current()
+    row = dialect.execute(
+        f"SELECT 1 FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder} AND ({sql})",
+        [record["id"], *params],
+    ).fetchone()
+    return row is not None

@@ -1,0 +1,94 @@
+"""``Idempotency-Key``: a POST that may be repeated has one effect and one answer.
+
+The key is claimed in a transaction of its own, so that a repetition at the same
+time is told so; the answer is stored in the transaction of the effect, so that
+the two can't come apart in a crash. A claim whose request died ends by itself.
+Codes follow draft-ietf-httpapi-idempotency-key-header-07.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from django.db import IntegrityError, transaction
+
+from collections_app.models import IdempotencyKey
+from core import clock
+from core.errors import BadRequest, Conflict, ValidationFailed
+
+KEPT = timedelta(hours=24)
+CLAIM = timedelta(seconds=60)
+MAX_KEY = 255
+_SWEEP_EVERY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that this request may answer."""
+
+    row_id: int
+
+    def answer(self, status: int, body: bytes) -> None:
+        """Store the answer; call it inside the transaction of the effect."""
+        IdempotencyKey.objects.filter(pk=self.row_id).update(status=status, body=body)
+
+    def release(self) -> None:
+        """Nothing was done: the key may be used again."""
+        IdempotencyKey.objects.filter(pk=self.row_id, status=None).delete()
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The answer that the first request with this key got."""
+
+    status: int
+    body: bytes
+
+
+def fingerprint(path: str, data: Any) -> str:
+    """Names a request by where it goes and what it says."""
+    text = orjson.dumps([path, data], option=orjson.OPT_SORT_KEYS, default=str)
+    return hashlib.blake2b(text, digest_size=20).hexdigest()
+
+
+def claim(caller: str, key: str, request: str) -> Claim | Earlier:
+    """Take the key for this request, or get the earlier answer.
+
+    Raises ValidationFailed when it was used for another request, Conflict while
+    that is still under way.
+    """
+    if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+        raise BadRequest(f"Idempotency-Key must have 1 to {MAX_KEY} printable characters.")
+    now = clock.now()
+    fields = {"fingerprint": request, "created": now, "claimed_until": now + CLAIM}
+    try:
+        with transaction.atomic():
+            row = IdempotencyKey.objects.create(caller=caller, key=key, **fields)
+    except IntegrityError:
+        return _taken(caller, key, request)
+    if row.pk % _SWEEP_EVERY == 0:
+        IdempotencyKey.objects.filter(created__lt=now - KEPT).delete()
+    return Claim(row.pk)
+
+
+def _taken(caller: str, key: str, request: str) -> Claim | Earlier:
+    now = clock.now()
+    with transaction.atomic():
+        row = IdempotencyKey.objects.select_for_update().filter(caller=caller, key=key).first()
+        if row is None:
+            raise Conflict("A request with this Idempotency-Key has just failed. Please try again.")
+        expired = row.created < now - KEPT
+        if not expired and row.fingerprint != request:
+            raise ValidationFailed("This Idempotency-Key was used for another request.")
+        if not expired and row.status is not None:
+            return Earlier(row.status, bytes(row.body or b""))
+        if not expired and row.claimed_until > now:
+            raise Conflict("A request with this Idempotency-Key is still under way.")
+        row.fingerprint, row.created, row.claimed_until = request, now, now + CLAIM
+        row.status, row.body = None, None
+        row.save()
+        return Claim(row.pk)

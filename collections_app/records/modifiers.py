@@ -1,0 +1,54 @@
+"""``field+``, ``field-`` and ``+field``: changes relative to what is stored."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from collections_app.schema.definition import Field
+from collections_app.schema.fields import InvalidValue
+from collections_app.schema.fields.choices import as_list
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """``"tags+"`` → ``("tags", "+")``, ``"+tags"`` → ``("tags", "prepend")``; no modifier is ``""``."""
+    if key.startswith("+"):
+        return key[1:], "prepend"
+    if key.endswith(("+", "-")):
+        return key[:-1], key[-1]
+    return key, ""
+
+
+def apply_modifier(field: Field, modifier: str, current: Any, operand: Any) -> Any:
+    """The value that results; InvalidValue where the field has no such modifier."""
+    if field.multiple:
+        items = as_list(operand)
+        if modifier == "+":
+            return list(dict.fromkeys([*current, *_texts(items)]))
+        if modifier == "prepend":
+            return list(dict.fromkeys([*_texts(items), *current]))
+        return [item for item in current if item not in items]
+    if field.value not in ("number", "integer", "decimal") or modifier == "prepend":
+        raise InvalidValue("This field can't be modified relative to its value.")
+    try:
+        change = Decimal(str(operand)) if not isinstance(operand, bool) else None
+    except InvalidOperation:
+        change = None
+    if change is None or not change.is_finite() or abs(change.adjusted()) > 400:
+        raise InvalidValue("A valid number is required.")
+    if field.value == "number":
+        number = float(current or 0) + float(change if modifier == "+" else -change)
+        if not math.isfinite(number):
+            raise InvalidValue("A valid number is required.")
+        return number
+    result = Decimal(str(current or 0)) + (change if modifier == "+" else -change)
+    if field.value == "integer" and result != result.to_integral_value():
+        raise InvalidValue("A valid integer is required.")
+    return int(result) if field.value == "integer" else str(result)
+
+
+def _texts(items: list[Any]) -> list[str]:
+    if not all(isinstance(item, str) for item in items):
+        raise InvalidValue("Expected a list of texts.")
+    return items

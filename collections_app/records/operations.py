@@ -1,0 +1,333 @@
+"""What a client can do with records: plain functions from a call to an answer in bytes.
+
+Whoever speaks HTTP (DRF's views, the ASGI lane) builds a :class:`Call` and
+writes the :class:`Answer`; everything in between is here and below. Refusals
+are raised as :mod:`core.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dc_field
+from typing import Any
+
+from accounts.principals import ANONYMOUS, Principal
+from collections_app.records import idempotency, query, read, write
+from collections_app.records.codec import Record, public
+from collections_app.records.unit_of_work import UnitOfWork, savepoint, unit_of_work
+from collections_app.rules import RuleEnv
+from collections_app.schema.definition import CollectionDef
+from collections_app.schema.registry import with_schema
+from collections_app.schema.snapshot import Snapshot
+from core import clock
+from core.errors import BadRequest, DomainError, Forbidden, NotFound, Unauthorized, ValidationFailed
+
+MAX_BULK = 100
+MAX_BATCH = 1000
+_METHODS = ("POST", "PATCH", "PUT", "DELETE")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: who asks, how, and with which headers that matter here.
+
+    ``caller`` names the caller for idempotency, an address where nobody signed in.
+    """
+
+    principal: Principal = ANONYMOUS
+    method: str = "GET"
+    query_string: str = ""
+    if_match: str | None = None
+    if_none_match: str | None = None
+    idempotency_key: str | None = None
+    caller: str = ""
+    path: str = ""
+
+    def parameters(self) -> dict[str, str]:
+        found = query.parse_query_string(self.query_string)
+        found.pop("format", None)
+        return found
+
+    def env(self, parameters: Mapping[str, str]) -> RuleEnv:
+        return RuleEnv(principal=self.principal, method=self.method, query=parameters, now=clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, JSON bytes (none for 204 and 304) and headers."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = dc_field(default_factory=dict)
+
+
+def record_list(call: Call, name: str) -> Answer:
+    """``GET …/records``."""
+
+    def unit(snapshot: Snapshot) -> Answer:
+        collection = snapshot.get(name)
+        parameters = call.parameters()
+        page = read.list_page(collection, query.read(parameters), call.env(parameters), snapshot)
+        return Answer(200, read.dump(page))
+
+    return with_schema(unit)
+
+
+def record_get(call: Call, name: str, record_id: str) -> Answer:
+    """``GET …/records/{id}``, with ETag; 304 where If-None-Match still holds."""
+
+    def unit(snapshot: Snapshot) -> Answer:
+        collection = snapshot.get(name)
+        parameters = call.parameters()
+        wanted = query.read(parameters, query.SINGLE_PARAMETERS)
+        record, version = read.get(collection, record_id, wanted, call.env(parameters), snapshot)
+        body = read.dump(record)
+        etag = read.etag(version, body, wanted)
+        headers = {"ETag": etag}
+        if call.if_none_match and etag in [
+            tag.strip().removeprefix("W/") for tag in call.if_none_match.split(",")
+        ]:
+            return Answer(304, headers=headers)
+        return Answer(200, body, headers)
+
+    return with_schema(unit)
+
+
+def record_create(call: Call, name: str, body: Any) -> Answer:
+    """``POST …/records``: 201 and the record as written."""
+    data = unwrap(body)
+
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, Record]:
+        return 201, write.record_create(work, collection, data, env)
+
+    return _write(call, name, data, work)
+
+
+def record_update(call: Call, name: str, record_id: str, body: Any) -> Answer:
+    """``PATCH`` and ``PUT …/records/{id}``: 200 and the record as it is now."""
+    data = unwrap(body)
+
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, Record]:
+        return 200, write.record_update(work, collection, record_id, data, env, if_match=call.if_match)
+
+    return _write(call, name, data, work)
+
+
+def record_delete(call: Call, name: str, record_id: str) -> Answer:
+    """``DELETE …/records/{id}``: 204."""
+
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, None]:
+        write.record_delete(work, collection, record_id, env, if_match=call.if_match)
+        return 204, None
+
+    return _write(call, name, None, work)
+
+
+def bulk_update(call: Call, name: str, body: Any) -> Answer:
+    """``POST …/records/bulk-update``: each record by itself, in one transaction."""
+    record_ids, data = _bulk_body(call, body, ("record_ids", "data"))
+    if not isinstance(data, Mapping) or not data:
+        raise ValidationFailed(fields={"data": ["Expected an object with the fields to change."]})
+    changes: Mapping[str, Any] = data
+
+    def one(work: UnitOfWork, collection: CollectionDef, record_id: str, env: RuleEnv) -> None:
+        write.record_update(work, collection, record_id, changes, env)
+
+    return _bulk(call, name, record_ids, body, one)
+
+
+def bulk_delete(call: Call, name: str, body: Any) -> Answer:
+    """``POST …/records/bulk-delete``: each record by itself, in one transaction."""
+    record_ids, _ = _bulk_body(call, body, ("record_ids",))
+    return _bulk(call, name, record_ids, body, write.record_delete)
+
+
+def batch(call: Call, body: Any) -> Answer:
+    """``POST /batch``: all requests in one transaction, or one error with its index and nothing done."""
+    requests = body.get("requests") if isinstance(body, Mapping) else None
+    if not isinstance(requests, list) or set(body) != {"requests"}:
+        raise ValidationFailed(fields={"requests": ["Expected a list of requests."]})
+    if not 1 <= len(requests) <= MAX_BATCH:
+        raise ValidationFailed(fields={"requests": [f"Expected 1 to {MAX_BATCH} requests."]})
+
+    def unit(snapshot: Snapshot) -> Answer:
+        claim = _claim(call, body)
+        if isinstance(claim, idempotency.Earlier):
+            return _again(claim)
+        try:
+            with unit_of_work(snapshot, call.principal) as work:
+                results = []
+                for index, request in enumerate(requests):
+                    try:
+                        results.append(_batch_one(work, call, request))
+                    except DomainError as error:
+                        raise _at(error, index) from error
+                answer = read.dump({"results": results})
+                if claim is not None:
+                    claim.answer(200, answer)
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
+        return Answer(200, answer)
+
+    return with_schema(unit)
+
+
+def _at(error: DomainError, index: int) -> DomainError:
+    """The same refusal, saying which request of the batch it is about."""
+    told = type(error)(
+        f"Request {index}: {error.message}",
+        fields=error.fields,
+        headers=error.headers,
+        extra={**error.extra, "index": index},
+    )
+    return told
+
+
+def _batch_one(work: UnitOfWork, call: Call, request: Any) -> dict[str, Any]:
+    if not isinstance(request, Mapping):
+        raise ValidationFailed("Expected an object with method and collection.")
+    unknown = sorted(set(map(str, request)) - {"method", "collection", "id", "data"})
+    method, name, record_id = request.get("method"), request.get("collection"), request.get("id")
+    problems: dict[str, list[str]] = {key[:50]: ["Unknown key."] for key in unknown}
+    if method not in _METHODS:
+        problems["method"] = [f"Must be one of {', '.join(_METHODS)}."]
+    if not isinstance(name, str):
+        problems["collection"] = ["Expected the name of a collection."]
+    if method in ("PATCH", "PUT", "DELETE") and not isinstance(record_id, str):
+        problems["id"] = ["Expected the id of a record."]
+    if problems:
+        raise ValidationFailed(fields=problems)
+    collection = work.snapshot.get(str(name))
+    env = RuleEnv(principal=call.principal, method=str(method), query={}, now=work.now)
+    if method == "DELETE":
+        write.record_delete(work, collection, str(record_id), env)
+        return {"status": 204, "record": None}
+    data = unwrap(request.get("data", {}))
+    if method == "POST":
+        if record_id is not None:
+            data = {**data, "id": record_id}
+        status, record = 201, write.record_create(work, collection, data, env)
+    elif method == "PATCH":
+        status, record = 200, write.record_update(work, collection, str(record_id), data, env)
+    else:
+        record, new = write.record_upsert(work, collection, str(record_id), data, env)
+        status = 201 if new else 200
+    return {"status": status, "record": public(collection, record, admin=call.principal.is_admin)}
+
+
+def unwrap(body: Any) -> Mapping[str, Any]:
+    """The fields of a request body, which may stand under ``data``."""
+    if not isinstance(body, Mapping):
+        raise BadRequest("Expected a JSON object.")
+    if len(body) == 1 and isinstance(body.get("data"), Mapping):
+        return body["data"]  # type: ignore[no-any-return]
+    return body
+
+
+def _write(
+    call: Call,
+    name: str,
+    data: Mapping[str, Any] | None,
+    action: Callable[[UnitOfWork, CollectionDef, RuleEnv], tuple[int, Record | None]],
+) -> Answer:
+    """One record's write in its unit of work; repeated as a whole if the schema moves."""
+
+    def unit(snapshot: Snapshot) -> Answer:
+        collection = snapshot.get(name)
+        parameters = call.parameters()
+        env = call.env(parameters)
+        claim = _claim(call, data)
+        if isinstance(claim, idempotency.Earlier):
+            return _again(claim)
+        try:
+            with unit_of_work(snapshot, call.principal) as work:
+                status, record = action(work, collection, env)
+                if record is None:
+                    return Answer(status)
+                body = read.dump(public(collection, record, admin=call.principal.is_admin))
+                if claim is not None:
+                    claim.answer(status, body)
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
+        return Answer(status, body, {"ETag": f'"{read.version(collection, record)}"'})
+
+    return with_schema(unit)
+
+
+def _claim(call: Call, data: Any) -> idempotency.Claim | idempotency.Earlier | None:
+    if call.idempotency_key is None or call.method != "POST":
+        return None
+    caller = call.principal.key or f"anonymous:{call.caller}"
+    return idempotency.claim(caller, call.idempotency_key, idempotency.fingerprint(call.path, data))
+
+
+def _again(earlier: idempotency.Earlier) -> Answer:
+    return Answer(earlier.status, earlier.body, {"Idempotency-Replayed": "true"})
+
+
+def _bulk_body(call: Call, body: Any, keys: Sequence[str]) -> tuple[list[str], Any]:
+    if call.principal.is_anonymous:
+        raise Unauthorized()
+    if not isinstance(body, Mapping):
+        raise BadRequest("Expected a JSON object.")
+    problems = {str(key)[:50]: ["Unknown key."] for key in body if key not in keys}
+    record_ids = body.get("record_ids")
+    if not isinstance(record_ids, list) or not all(isinstance(item, str) for item in record_ids):
+        problems["record_ids"] = ["Expected a list of record ids."]
+    elif not 1 <= len(record_ids) <= MAX_BULK:
+        problems["record_ids"] = [f"Expected 1 to {MAX_BULK} ids."]
+    if problems:
+        raise ValidationFailed(fields=problems)
+    return list(record_ids or []), body.get("data")
+
+
+def _bulk(
+    call: Call,
+    name: str,
+    record_ids: Sequence[str],
+    body: Any,
+    one: Callable[[UnitOfWork, CollectionDef, str, RuleEnv], Any],
+) -> Answer:
+    def unit(snapshot: Snapshot) -> Answer:
+        collection = snapshot.get(name)
+        env = call.env(call.parameters())
+        claim = _claim(call, body)
+        if isinstance(claim, idempotency.Earlier):
+            return _again(claim)
+        errors: list[dict[str, str]] = []
+        try:
+            with unit_of_work(snapshot, call.principal) as work:
+                for record_id in record_ids:
+                    try:
+                        with savepoint(work):
+                            one(work, collection, record_id, env)
+                    except DomainError as error:
+                        errors.append({"record_id": record_id, "error": _sentence(error)})
+                answer = read.dump(
+                    {"success": len(record_ids) - len(errors), "failed": len(errors), "errors": errors or None}
+                )
+                if claim is not None:
+                    claim.answer(200, answer)
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
+        return Answer(200, answer)
+
+    return with_schema(unit)
+
+
+def _sentence(error: DomainError) -> str:
+    if isinstance(error, NotFound):
+        return "Record not found"
+    if isinstance(error, Forbidden):
+        return "Insufficient permissions"
+    if error.fields:
+        return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.fields.items())
+    return error.message
+

@@ -1,0 +1,163 @@
+"""The query parameters of a list or a single record, checked before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dc_field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from core.errors import BadRequest, ValidationFailed
+
+LIST_PARAMETERS = frozenset(
+    {"page", "per_page", "sort", "filter", "search", "fields", "expand", "skip_total", "cursor"}
+)
+SINGLE_PARAMETERS = frozenset({"fields", "expand"})
+DEFAULT_PER_PAGE, MAX_PER_PAGE = 30, 500
+MAX_PAGE = 1_000_000
+MAX_SEARCH = 200
+MAX_PATHS, MAX_DEPTH = 100, 6
+_EXCERPT = re.compile(r"(?P<name>[a-z_][a-z0-9_]*):excerpt\((?P<length>\d{1,5})(?:,\s*(?P<dots>true|false))?\)")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(slots=True)
+class Selection:
+    """A ``fields=`` choice: names at this level, excerpts of texts, and below ``expand``."""
+
+    everything: bool = False
+    names: set[str] = dc_field(default_factory=set)
+    excerpts: dict[str, tuple[int, bool]] = dc_field(default_factory=dict)
+    expand: dict[str, Selection] = dc_field(default_factory=dict)
+
+
+Tree = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Query:
+    """Checked parameters. ``cursor`` is None for numbered pages, "" for the first by cursor."""
+
+    page: int = 1
+    per_page: int = DEFAULT_PER_PAGE
+    sort: str = ""
+    filter: str = ""
+    search: str = ""
+    fields: Selection | None = None
+    expand: Tree = dc_field(default_factory=dict)
+    skip_total: bool = False
+    cursor: str | None = None
+    raw: Mapping[str, str] = dc_field(default_factory=dict)
+
+
+def parse_query_string(raw: str) -> dict[str, str]:
+    """A URL's query string as a dict. ``&&`` belongs to a filter, it does not separate parameters.
+
+    Raises BadRequest for a parameter given twice and for bytes that are no UTF-8.
+    """
+    if len(raw) > 20_000:
+        raise BadRequest("The query string is too long.")
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(raw.replace("&&", "%26%26"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadRequest("The query string can't be read.") from error
+    for name, value in pairs:
+        if name in found:
+            raise BadRequest(f"The parameter {name[:50]!r} stands more than once.")
+        if "\x00" in value:
+            raise BadRequest(f"The parameter {name[:50]!r} contains a null character.")
+        found[name] = value
+    return found
+
+
+def read(raw: Mapping[str, str], allowed: frozenset[str] = LIST_PARAMETERS) -> Query:
+    """Check the parameters. Unknown ones are BadRequest, numbers out of range ValidationFailed."""
+    unknown = sorted(set(raw) - allowed)
+    if unknown:
+        raise BadRequest(f"Unknown query parameter {unknown[0][:50]!r}; known: {', '.join(sorted(allowed))}.")
+    problems: dict[str, list[str]] = {}
+    query = Query(
+        page=_number(raw, "page", 1, MAX_PAGE, problems),
+        per_page=_number(raw, "per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE, problems),
+        sort=raw.get("sort", ""),
+        filter=raw.get("filter", "").strip(),
+        search=raw.get("search", ""),
+        fields=_read_selection(raw["fields"]) if raw.get("fields") else None,
+        expand=_read_expand(raw["expand"]) if raw.get("expand") else {},
+        cursor=raw.get("cursor"),
+        raw=raw,
+    )
+    skip = raw.get("skip_total", "").lower()
+    if skip not in ("", "true", "false", "1", "0"):
+        problems["skip_total"] = ["Must be true or false."]
+    query.skip_total = skip in ("true", "1")
+    if len(query.search) > MAX_SEARCH:
+        problems["search"] = [f"Ensure this has no more than {MAX_SEARCH} characters."]
+    if problems:
+        raise ValidationFailed(fields=problems)
+    if query.cursor is not None and "page" in raw:
+        raise BadRequest("Use page or cursor, not both.")
+    return query
+
+
+def _number(raw: Mapping[str, str], name: str, default: int, highest: int, problems: dict[str, list[str]]) -> int:
+    text = raw.get(name)
+    if text is None or text == "":
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= highest:
+        return int(text)
+    hint = " Use cursor to go deeper." if name == "page" else ""
+    problems[name] = [f"Must be a whole number from 1 to {highest:,}.{hint}"]
+    return default
+
+
+def _read_expand(text: str) -> Tree:
+    tree: Tree = {}
+    paths = [part.strip() for part in text.split(",") if part.strip()]
+    if len(paths) > MAX_PATHS:
+        raise BadRequest(f"expand: at most {MAX_PATHS} paths.")
+    for path in paths:
+        parts = path.split(".")
+        if len(parts) > MAX_DEPTH:
+            raise BadRequest(f"expand: {path[:80]!r} goes deeper than {MAX_DEPTH} levels.")
+        level = tree
+        for part in parts:
+            if not _NAME.fullmatch(part):
+                raise BadRequest(f"expand: {path[:80]!r} is not a path of relations.")
+            level = level.setdefault(part, {})
+    return tree
+
+
+def _read_selection(text: str) -> Selection:
+    selection = Selection()
+    parts = _split(text)
+    if len(parts) > MAX_PATHS * 2:
+        raise BadRequest("fields: too many names.")
+    for part in parts:
+        level, rest = selection, part
+        while rest.startswith("expand."):
+            name, dot, rest = rest.removeprefix("expand.").partition(".")
+            if not _NAME.fullmatch(name):
+                raise BadRequest(f"fields: {part[:80]!r} can't be read.")
+            level = level.expand.setdefault(name, Selection())
+            if not dot:
+                rest = "*"
+        excerpt = _EXCERPT.fullmatch(rest)
+        if rest in ("*", "expand"):
+            level.everything = True
+        elif excerpt:
+            level.names.add(excerpt["name"])
+            level.excerpts[excerpt["name"]] = (int(excerpt["length"]), excerpt["dots"] == "true")
+        elif _NAME.fullmatch(rest):
+            level.names.add(rest)
+        else:
+            raise BadRequest(f"fields: {part[:80]!r} can't be read.")
+    return selection
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside of parentheses."""
+    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]

@@ -1,0 +1,116 @@
+"""The statements of the write path: whole records into tables, links and search index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import IntegrityError, connection
+
+from collections_app import dialects
+from collections_app.dialects import quote
+from collections_app.records.codec import Record, placeholders, whole_codec
+from collections_app.schema import indexes, search_index
+from collections_app.schema.definition import CollectionDef, Field
+from core.errors import Conflict
+
+
+def select(collection: CollectionDef, record_id: str, *, lock: bool = True) -> Record | None:
+    """One whole record, secrets included, locked until the transaction ends."""
+    reader = whole_codec(collection)
+    dialect = dialects.current()
+    suffix = " FOR UPDATE" if lock and dialect.name == "postgresql" else ""
+    sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}{suffix}"
+    records = reader.records(dialect.execute(sql, [record_id]).fetchall())
+    return records[0] if records else None
+
+
+def insert(collection: CollectionDef, records: Sequence[Record]) -> None:
+    """Insert whole records; Conflict for a value that must be unique and is not."""
+    dialect = dialects.current()
+    fields = collection.stored_fields
+    key = ("insert", dialect.name)
+    sql = collection.memo.get(key)
+    if sql is None:
+        columns = ", ".join(quote(field.column) for field in fields)
+        sql = f"INSERT INTO {quote(collection.table)} ({columns}) VALUES ({placeholders(len(fields))})"
+        collection.memo[key] = sql
+    dump = [(field.name, field.kind.dump) for field in fields]
+    vendor = dialect.name
+    rows = [[dumper(vendor, record[name]) for name, dumper in dump] for record in records]
+    with conflicts(collection):
+        if len(rows) == 1:
+            dialect.execute(sql, rows[0])
+        else:
+            dialect.executemany(sql, rows)
+    for field in collection.through_fields:
+        _insert_links(field, [(record["id"], record[field.name]) for record in records])
+    if search_index.is_kept(collection):
+        search_index.put(collection, records)
+
+
+def update(collection: CollectionDef, record: Record, changed: Mapping[str, Any]) -> None:
+    """Write the changed values of one record, which ``record`` holds already."""
+    dialect = dialects.current()
+    mark = dialect.placeholder
+    fields = [field for field in collection.stored_fields if field.name in changed]
+    assignments = ", ".join(f"{quote(field.column)} = {mark}" for field in fields)
+    values = [field.kind.dump(dialect.name, record[field.name]) for field in fields]
+    with conflicts(collection):
+        dialect.execute(
+            f"UPDATE {quote(collection.table)} SET {assignments} WHERE id = {mark}", [*values, record["id"]]
+        )
+    for field in collection.through_fields:
+        if field.name in changed:
+            dialect.execute(f"DELETE FROM {quote(field.through)} WHERE source_id = {mark}", [record["id"]])
+            _insert_links(field, [(record["id"], record[field.name])])
+    if search_index.is_kept(collection) and any(collection.by_id[fid].name in changed for fid in collection.search):
+        search_index.put(collection, [record])
+
+
+def delete(collection: CollectionDef, record_id: str) -> None:
+    """Delete one record with its links and its place in the search index."""
+    dialect = dialects.current()
+    mark = dialect.placeholder
+    for field in collection.through_fields:
+        dialect.execute(f"DELETE FROM {quote(field.through)} WHERE source_id = {mark}", [record_id])
+    dialect.execute(f"DELETE FROM {quote(collection.table)} WHERE id = {mark}", [record_id])
+    if search_index.is_kept(collection):
+        search_index.remove(collection, [record_id])
+
+
+def referring(collection: CollectionDef, field: Field, target_id: str) -> list[str]:
+    """The ids of this collection's records whose relation field names that record."""
+    dialect = dialects.current()
+    if field.storage == "through":
+        sql = f"SELECT source_id FROM {quote(field.through)} WHERE target_id = {dialect.placeholder}"
+    else:
+        sql = f"SELECT id FROM {quote(collection.table)} WHERE {quote(field.column)} = {dialect.placeholder}"
+    return [row[0] for row in dialect.execute(sql, [target_id]).fetchall()]
+
+
+def _insert_links(field: Field, links: Sequence[tuple[str, Sequence[str]]]) -> None:
+    rows = [(source, target, place) for source, targets in links for place, target in enumerate(targets)]
+    if rows:
+        dialects.current().executemany(
+            f"INSERT INTO {quote(field.through)} (source_id, target_id, position) VALUES ({placeholders(3)})", rows
+        )
+
+
+@contextmanager
+def conflicts(collection: CollectionDef) -> Iterator[None]:
+    """Turns an engine's unique violation into Conflict, with the field's name."""
+    try:
+        yield
+    except IntegrityError as error:
+        cause = getattr(error.__cause__, "diag", None)
+        constraint = cause.constraint_name if cause is not None else None
+        names = indexes.of_violation(collection, str(error), constraint, connection.vendor)
+        if not names:
+            raise
+        what = " and ".join(names)
+        raise Conflict(
+            f"There already is a record with this {what}.",
+            fields={name: ["This value is already in use."] for name in names},
+        ) from error

@@ -1,0 +1,97 @@
+"""The transaction of a write: rows and their events together, on a schema that holds still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import IntegrityError, connection, transaction
+
+from accounts.principals import Principal
+from collections_app import dialects, events
+from collections_app.events import Change
+from collections_app.records.codec import Record
+from collections_app.schema.change import ADVISORY_LOCK
+from collections_app.schema.definition import CollectionDef
+from collections_app.schema.registry import SchemaMoved, read_version
+from collections_app.schema.snapshot import Snapshot
+from core import clock
+from core.errors import Conflict
+
+
+@dataclass(slots=True)
+class UnitOfWork:
+    """What one transaction changes, and the moment that it happens at."""
+
+    snapshot: Snapshot
+    principal: Principal
+    now: datetime
+    moment: str
+    changes: list[Change] = field(default_factory=list)
+
+    def created(self, collection: CollectionDef, record: Record) -> None:
+        self._log("record.created", collection, record, None)
+
+    def updated(self, collection: CollectionDef, record: Record, before: Record) -> None:
+        self._log("record.updated", collection, record, before)
+
+    def deleted(self, collection: CollectionDef, before: Record) -> None:
+        self._log("record.deleted", collection, None, before)
+
+    def _log(self, kind: str, collection: CollectionDef, data: Record | None, before: Record | None) -> None:
+        record_id = data["id"] if data else before["id"]  # type: ignore[index]
+        self.changes.append(
+            Change(
+                kind, collection.name, collection.id, record_id, _without_secrets(collection, data),
+                _without_secrets(collection, before),
+            )
+        )  # fmt: skip
+
+
+def _without_secrets(collection: CollectionDef, record: Record | None) -> Record | None:
+    """What the log keeps: hidden fields yes, secrets never."""
+    if record is None:
+        return None
+    secret = collection.memo.get("secret")
+    if secret is None:
+        secret = collection.memo["secret"] = frozenset(f.name for f in collection.fields if f.secret)
+    if not secret:
+        return dict(record)
+    return {name: value for name, value in record.items() if name not in secret}
+
+
+@contextmanager
+def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWork]:
+    """Commit all changes with their events, or none.
+
+    Raises SchemaMoved if the schema is no longer the snapshot's, before anything
+    is written; Conflict if a record that a relation needs went away meanwhile.
+    """
+    try:
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                # Shared with other writes, exclusive to schema changes, and first come first served.
+                dialects.current().execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
+            if read_version() != snapshot.version:
+                raise SchemaMoved
+            now = clock.now()
+            work = UnitOfWork(snapshot, principal, now, clock.isoformat(now))
+            yield work
+            events.append(work.changes, principal.key, now)
+    except IntegrityError as error:
+        # Only deferred constraints are left for the commit: a relation's target is gone, or still needed.
+        raise Conflict("A related record was changed at the same time. Please try again.") from error
+
+
+@contextmanager
+def savepoint(work: UnitOfWork) -> Iterator[None]:
+    """A part that may fail alone: its rows and its events are undone together."""
+    mark = len(work.changes)
+    try:
+        with transaction.atomic():
+            yield
+    except BaseException:
+        del work.changes[mark:]
+        raise

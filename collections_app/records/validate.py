@@ -1,0 +1,166 @@
+"""A client's data as values of a record: checked as a whole, all problems at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.crypto import get_random_string
+
+from collections_app import dialects
+from collections_app.dialects import quote
+from collections_app.records.codec import Record, placeholders
+from collections_app.records.modifiers import apply_modifier, split_key
+from collections_app.schema.definition import CollectionDef, Field
+from collections_app.schema.fields import REQUIRED, InvalidValue
+from collections_app.schema.snapshot import Snapshot
+from core import ids
+from core.errors import ValidationFailed
+
+IGNORED = frozenset({"created", "updated", "collection"})
+ADMIN_SETS = frozenset({"role", "verified"})
+STAFF_ROLES = frozenset({"admin", "superadmin"})
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOKEN_KEY_LENGTH = 32
+
+
+def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool, moment: str) -> Record:
+    """A whole new record. Raises ValidationFailed."""
+    record: Record = {"id": "", "collection": collection.name, "created": moment, "updated": moment}
+    problems: dict[str, list[str]] = {}
+    given = _clean_given(collection, data, None, admin=admin, problems=problems)
+    for field in collection.fields:
+        if field.id in ("id", "collection", "created", "updated"):
+            continue
+        name = field.name
+        if name in given:
+            record[name] = given[name]
+        elif field.default is not None and name not in problems:
+            record[name] = field.kind.clean(field, field.default) if not field.secret else field.default
+        else:
+            record[name] = field.kind.empty(field)
+        if field.required and name not in problems:
+            absent = name not in given and field.default is None if field.value == "bool" else _empty(field, record[name])
+            if absent:
+                problems[name] = [REQUIRED]
+        if field.type == "autodate" and field.options["on_create"]:
+            record[name] = moment
+    record["id"] = _clean_id(data.get("id"), problems)
+    if collection.type == "auth":
+        record["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
+    if problems:
+        raise ValidationFailed(fields=problems)
+    return record
+
+
+def clean_changes(
+    collection: CollectionDef, data: Mapping[str, Any], before: Record, *, admin: bool, moment: str
+) -> Record:
+    """The changed values of an existing record, what the server sets included. Raises ValidationFailed."""
+    problems: dict[str, list[str]] = {}
+    changes = _clean_given(collection, data, before, admin=admin, problems=problems)
+    for name, value in changes.items():
+        field = collection.by_name[name]
+        if field.required and field.value != "bool" and name not in problems and _empty(field, value):
+            problems[name] = [REQUIRED]
+    if data.get("id", before["id"]) != before["id"]:
+        problems["id"] = ["The id of a record can't be changed."]
+    if problems:
+        raise ValidationFailed(fields=problems)
+    for field in collection.fields:
+        if field.type == "autodate" and field.options["on_update"]:
+            changes[field.name] = moment
+    if collection.type == "auth" and any(
+        name in changes and changes[name] != before[name] for name in ("password", "email", "role")
+    ):
+        # Every older token of this account ends here.
+        changes["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
+    changes["updated"] = moment
+    return changes
+
+
+def _empty(field: Field, value: Any) -> bool:
+    return bool(field.kind.is_empty(value))
+
+
+def _clean_given(
+    collection: CollectionDef,
+    data: Mapping[str, Any],
+    before: Record | None,
+    *,
+    admin: bool,
+    problems: dict[str, list[str]],
+) -> Record:
+    by_name = collection.by_name
+    values: Record = {}
+    for key, raw in data.items():
+        name, modifier = key, ""
+        field = by_name.get(key)
+        if field is None:
+            name, modifier = split_key(key)
+            field = by_name.get(name)
+        if field is None:
+            problems[str(key)[:100]] = ["Unknown field."]
+            continue
+        if name in IGNORED or name == "id":
+            continue
+        if not field.writable:
+            problems[name] = ["This field is set by the server."]
+            continue
+        if field.system and name in ADMIN_SETS:
+            if not admin:
+                problems[name] = ["Only an admin may set this."]
+                continue
+            if name == "role" and raw in STAFF_ROLES:
+                problems[name] = [f"The role {raw!r} belongs to staff accounts."]
+                continue
+        try:
+            if modifier:
+                current = values.get(name, before[name] if before else field.kind.empty(field))
+                raw = apply_modifier(field, modifier, current, raw)
+            values[name] = _clean_value(field, raw, before)
+        except InvalidValue as error:
+            problems[name] = error.messages
+    return values
+
+
+def _clean_value(field: Field, raw: Any, before: Record | None) -> Any:
+    if raw is None or raw == "" or raw == []:
+        if raw == "" and field.value == "text" and not (field.unique or field.target or field.multiple):
+            return "" if field.type != "select" else None
+        return field.kind.empty(field)
+    if field.type == "file" and before is not None and raw == before[field.name]:
+        return raw
+    return field.kind.clean(field, raw)
+
+
+def _clean_id(raw: Any, problems: dict[str, list[str]]) -> str:
+    if raw is None or raw == "":
+        return ids.new_id()
+    if not isinstance(raw, str) or not _ID.fullmatch(raw):
+        problems["id"] = ["Use 1 to 64 letters, digits, hyphens and underscores."]
+        return ""
+    return raw
+
+
+def check_targets(collection: CollectionDef, values: Mapping[str, Any], snapshot: Snapshot, own_id: str) -> None:
+    """That every related record exists. Raises ValidationFailed naming the field."""
+    problems: dict[str, list[str]] = {}
+    for field in collection.fields:
+        if not field.target or not values.get(field.name):
+            continue
+        value = values[field.name]
+        wanted = value if isinstance(value, list) else [value]
+        target = snapshot.by_id[field.target]
+        rows = dialects.current().execute(
+            f"SELECT id FROM {quote(target.table)} WHERE id IN ({placeholders(len(wanted))})", wanted
+        )
+        known = {row[0] for row in rows.fetchall()}
+        if target.id == collection.id:
+            known.add(own_id)
+        missing = [item for item in wanted if item not in known]
+        if missing:
+            problems[field.name] = [f"There is no record {missing[0]!r} in {target.name}."]
+    if problems:
+        raise ValidationFailed(fields=problems)

@@ -1,0 +1,255 @@
+"""Creating, changing and dropping collections: the one door, for API, admin and commands.
+
+Every function takes and answers plain values, runs in its own transaction and
+leaves nothing behind when it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from accounts.principals import Principal
+from collections_app import events
+from collections_app.models import Collection
+from collections_app.schema import definition, permissions, references, registry
+from collections_app.schema.change import SchemaChange, schema_change
+from collections_app.schema.ddl import Tables
+from collections_app.schema.definition import RULES, CollectionDef, Problems
+from collections_app.schema.snapshot import Snapshot
+from core import clock, ids
+from core.errors import Conflict, MethodNotAllowed, ValidationFailed
+
+# Names that other things answer to: the accounts, and words of the collections API itself.
+TAKEN = frozenset({"users", "export", "import", "preview_view"})
+KEYS = frozenset({"name", "type", "schema", *RULES, "indexes", "options", "view_query", "cache_ttl"})
+READ_ONLY_KEYS = frozenset({"id", "system", "created", "updated"})
+MAX_COLLECTIONS = 1000
+
+
+def as_json(collection: CollectionDef) -> dict[str, Any]:
+    """The collection as the API shows it to admins."""
+    stored = collection.stored()
+    if collection.type != "view":
+        del stored["view_query"], stored["cache_ttl"]
+    options = dict(stored["options"])
+    if collection.search:
+        options["search"] = collection.field_names(collection.search)
+    return {
+        "id": collection.id,
+        **stored,
+        "indexes": [
+            {"fields": collection.field_names(index.fields), "unique": index.unique} for index in collection.indexes
+        ],
+        "options": options,
+        "system": collection.system,
+        "created": clock.isoformat(collection.created) if collection.created else None,
+        "updated": clock.isoformat(collection.updated) if collection.updated else None,
+    }
+
+
+def collection_create(*, actor: Principal, payload: Mapping[str, Any], system: bool = False) -> CollectionDef:
+    """Make a collection: its table, rules, permissions.
+
+    Raises ValidationFailed with all problems at once, Conflict for a taken name.
+    """
+    _check_keys(payload)
+    with schema_change() as change:
+        snapshot = change.snapshot
+        _check_name(payload.get("name"), snapshot)
+        if len(snapshot.by_id) >= MAX_COLLECTIONS:
+            raise Conflict(f"There are {MAX_COLLECTIONS} collections already.")
+        collection_id = ids.new_id()
+        own_name = payload.get("name")
+        problems = Problems()
+        collection = definition.read(
+            payload,
+            collection_id=collection_id,
+            resolve_target=lambda target: collection_id if target == own_name else _resolve(snapshot, target),
+            system=system,
+            problems=problems,
+        )
+        _refuse_views(collection, problems)
+        problems.raise_if_any()
+        moment = clock.now()
+        collection = replace(collection, created=moment, updated=moment)
+        after = _with(snapshot, collection)
+        references.check_rules(collection, after, dict.fromkeys(RULES), problems)
+        problems.raise_if_any()
+        _tables(change, after).create(collection)
+        Collection.objects.create(
+            id=collection.id, system=system, revision=1, created=moment, updated=moment, **collection.stored()
+        )
+        permissions.sync(collection)
+        _log("collection.created", collection, actor, None)
+    return collection
+
+
+def collection_update(
+    *, actor: Principal, name_or_id: str, payload: Mapping[str, Any], allow_data_loss: bool = False
+) -> CollectionDef:
+    """Change a collection; keys that are not in ``payload`` stay.
+
+    Raises ValidationFailed for a bad definition, Conflict where data or other
+    rules stand in the way (``allow_data_loss`` overrides the former).
+    """
+    _check_keys(payload)
+    with schema_change() as change:
+        snapshot = change.snapshot
+        old = snapshot.get(name_or_id)
+        if "name" in payload and payload["name"] != old.name:
+            if old.system:
+                raise Conflict(f"{old.name!r} is built in and keeps its name.")
+            _check_name(payload["name"], snapshot)
+        if payload.get("type", old.type) != old.type:
+            raise ValidationFailed(fields={"type": [f"A collection of type {old.type} stays one."]})
+        problems = Problems()
+        merged = {**old.stored(), **payload}
+        new = definition.read(
+            merged,
+            collection_id=old.id,
+            resolve_target=lambda target: old.id if target == merged["name"] else _resolve(snapshot, target),
+            previous=old,
+            system=old.system,
+            problems=problems,
+            carried=frozenset({"indexes", "options"} - payload.keys()),
+        )
+        problems.raise_if_any()
+        # A stored rule is kept as it is; a rule of null in the payload means everyone.
+        names, gone = _renamed(old, new), _gone(old, new)
+        new = replace(
+            new,
+            rules={
+                key: new.rules[key] if key in payload else references.carried_over(old, key, snapshot, names, gone)
+                for key in RULES
+            },
+            revision=old.revision + 1,
+            created=old.created,
+            updated=clock.now(),
+        )
+        others = _others(old, snapshot, names, gone)
+        after = _with(snapshot, new, *others)
+        references.check_rules(new, after, {key: None for key in RULES if key in payload}, problems)
+        problems.raise_if_any()
+        _tables(change, after, lossy=allow_data_loss).alter(old, new)
+        for collection in (new, *others):
+            Collection.objects.filter(pk=collection.id).update(
+                **collection.stored(), revision=collection.revision, updated=collection.updated
+            )
+        permissions.sync(new)
+        _log("collection.updated", new, actor, old)
+    return new
+
+
+def collection_delete(*, actor: Principal, name_or_id: str) -> None:
+    """Drop a collection with its records; Conflict while others refer to it."""
+    with schema_change() as change:
+        snapshot = change.snapshot
+        collection = snapshot.get(name_or_id)
+        if collection.system:
+            raise Conflict(f"{collection.name!r} is built in.")
+        referrers = [f"{other.name}.{field.name}" for other, field in snapshot.referrers(collection.id)
+                     if other.id != collection.id]  # fmt: skip
+        if referrers:
+            raise Conflict(
+                f"{collection.name!r} is still referenced by {', '.join(sorted(referrers))}. Remove those fields first.",
+                extra={"references": sorted(referrers)},
+            )
+        gone = {collection.id: "deleted", **{field.id: "deleted" for field in collection.own_fields}}
+        _others(collection, snapshot, {}, gone)
+        _tables(change, snapshot).drop(collection)
+        Collection.objects.filter(pk=collection.id).delete()
+        permissions.remove(collection)
+        _log("collection.deleted", collection, actor, collection)
+
+
+def _check_keys(payload: Mapping[str, Any]) -> None:
+    unknown = sorted(set(payload) - KEYS - READ_ONLY_KEYS)
+    if unknown:
+        raise ValidationFailed(fields={key: ["Unknown key."] for key in unknown})
+
+
+def _check_name(name: Any, snapshot: Snapshot) -> None:
+    if isinstance(name, str) and (name in TAKEN or name in snapshot.by_name):
+        raise Conflict(
+            f"There already is a collection {name!r}." if name in snapshot.by_name else f"The name {name!r} is taken.",
+            extra={"fields": {"name": ["This name is already in use."]}},
+        )
+
+
+def _refuse_views(collection: CollectionDef, problems: Problems) -> None:
+    if collection.type == "view":
+        problems.add("type", "View collections can't be made yet; use base or auth.")
+
+
+def require_writable(collection: CollectionDef) -> None:
+    """Views are read-only: MethodNotAllowed."""
+    if collection.type == "view":
+        raise MethodNotAllowed(f"{collection.name!r} is a view and can't be written.")
+
+
+def _resolve(snapshot: Snapshot, name_or_id: str) -> str | None:
+    found = snapshot.by_name.get(name_or_id) or snapshot.by_id.get(name_or_id)
+    return found.id if found else None
+
+
+def _with(snapshot: Snapshot, *changed: CollectionDef) -> Snapshot:
+    return Snapshot(snapshot.version + 1, {**snapshot.by_id, **{c.id: c for c in changed}}.values())
+
+
+def _tables(change: SchemaChange, snapshot: Snapshot, *, lossy: bool = False) -> Tables:
+    return Tables(change.editor, {c.id: c.table for c in snapshot.by_id.values()}, lossy=lossy)
+
+
+def _renamed(old: CollectionDef, new: CollectionDef) -> dict[str, str]:
+    names = {field.id: field.name for field in new.own_fields if field.id in old.by_id}
+    return {**{fid: name for fid, name in names.items() if old.by_id[fid].name != name}, **(
+        {old.id: new.name} if old.name != new.name else {}
+    )}  # fmt: skip
+
+
+def _gone(old: CollectionDef, new: CollectionDef) -> dict[str, str]:
+    gone = {field.id: "deleted" for field in old.own_fields if field.id not in new.by_id}
+    hidden = {field.id: "hidden" for field in new.own_fields
+              if field.hidden and field.id in old.by_id and not old.by_id[field.id].hidden}  # fmt: skip
+    return {**hidden, **gone}
+
+
+def _others(
+    collection: CollectionDef, snapshot: Snapshot, names: Mapping[str, str], gone: Mapping[str, str]
+) -> list[CollectionDef]:
+    """The other collections whose rules have to be rewritten for this change."""
+    if not names and not gone:
+        return []
+    rewritten = []
+    for other in snapshot.by_id.values():
+        if other.id == collection.id:
+            continue
+        rules = {key: references.carried_over(other, key, snapshot, names, gone) for key in RULES}
+        if rules != dict(other.rules):
+            rewritten.append(replace(other, rules=rules, revision=other.revision + 1, updated=clock.now()))
+    return rewritten
+
+
+def _log(kind: str, collection: CollectionDef, actor: Principal, previous: CollectionDef | None) -> None:
+    deleted = kind == "collection.deleted"
+    events.append(
+        [
+            events.Change(
+                type=kind,
+                collection=collection.name,
+                collection_id=collection.id,
+                record_id="",
+                data=None if deleted else as_json(collection),
+                previous=None if previous is None else as_json(previous),
+            )
+        ],
+        actor=actor.key,
+        moment=clock.now(),
+    )
+
+
+def collection_list() -> list[CollectionDef]:
+    """All collections by name, as of the current snapshot."""
+    return sorted(registry.current().by_id.values(), key=lambda collection: collection.name)
