@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Whatever the developer's own .env and data say, tests do not see it.
+TESTS = ENV=development ENV_FILE= DATA_DIR=test-results/data $(BIN)/python -m pytest $(ARGS)
 
 .DEFAULT_GOAL := run
 .PHONY: setup run test lint format bench
@@ -18,9 +20,9 @@ run: setup
 
 # On SQLite always; what touches SQL, locks and events again on PostgreSQL when TEST_DATABASE_URL is set.
 test: setup
-	$(BIN)/python -m pytest
+	$(TESTS)
 ifneq ($(TEST_DATABASE_URL),)
-	DATABASE_URL="$(TEST_DATABASE_URL)" $(BIN)/python -m pytest -m engine
+	DATABASE_URL="$(TEST_DATABASE_URL)" $(TESTS) -m engine
 endif
 
 lint: setup

@@ -7,16 +7,34 @@ owns. ``anonymous`` is a client without a token.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import Role, User
 
 PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A database of this run's own: a file, because threads and processes share it."""
+    config = connection.settings_dict["TEST"]
+    if connection.vendor == "sqlite":
+        config["NAME"] = str(tmp_path_factory.mktemp("database") / "test.db")
+    else:
+        config["NAME"] = f"test_fastcms_{os.getpid()}"
+
+
+@pytest.fixture(autouse=True)
+def no_static_scan(settings: Any) -> None:
+    """Each client builds the middleware anew; walking all static files each time is not needed."""
+    settings.WHITENOISE_USE_FINDERS = False
 
 
 @pytest.fixture(autouse=True)

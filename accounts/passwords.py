@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import check_password, get_hasher, make_password
 from django.core.exceptions import ValidationError
 
 from accounts.models import User
@@ -27,14 +27,14 @@ class MaximumLengthValidator:
 
 
 @lru_cache(maxsize=4)
-def _nobodys_hash(hasher: str) -> str:
-    return make_password("nobody's password", hasher=hasher)
+def _nobodys_hash(algorithm: str) -> str:
+    return make_password("nobody's password", hasher=algorithm)
 
 
 def check_password_always(user: User | None, password: str) -> bool:
     """Whether it is the password of ``user``; as slow for nobody as for somebody."""
     password = password[: MAX_LENGTH + 1]
     if user is None or not user.has_usable_password():
-        check_password(password, _nobodys_hash("default"))
+        check_password(password, _nobodys_hash(get_hasher().algorithm))
         return False
     return user.check_password(password)

@@ -15,13 +15,14 @@ from rest_framework import serializers
 from accounts.models import Role, User
 from accounts.passwords import MAX_LENGTH
 from core import clock
+from core.error_adapter import NON_FIELD
 
 USERNAME = RegexValidator(
-    re.compile(r"[A-Za-z0-9_.+-]{3,50}\Z"),
+    re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
     "A username has 3 to 50 letters, digits, dots, dashes, underscores or plus signs.",
 )
-PHONE = RegexValidator(re.compile(r"\+?[0-9 ().\-/]{3,20}\Z"), "Enter a valid phone number.")
-LANGUAGE = RegexValidator(re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,6})?\Z"), "Enter a language code.")
+PHONE = RegexValidator(re.compile(r"\A\+?[0-9 ().\-/]{3,20}\Z"), "Enter a valid phone number.")
+LANGUAGE = RegexValidator(re.compile(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,6})?\Z"), "Enter a language code.")
 
 
 class Text(serializers.CharField):
@@ -45,7 +46,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
-            raise serializers.ValidationError("Expected an object.")
+            raise serializers.ValidationError({NON_FIELD: ["Expected an object."]})
         # Of several spellings the first wins; the browsable API's forms carry their CSRF token along.
         values = {self.aliases.get(name, name): value for name, value in reversed(list(data.items()))}
         values.pop("csrfmiddlewaretoken", None)

@@ -23,7 +23,7 @@ TRUSTED_PROXIES = read(texts, [], "TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
     "daphne",  # first: it takes over runserver
-    "django.contrib.admin",
+    "accounts.apps.AdminSiteConfig",  # django.contrib.admin with our set-up page
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -34,7 +34,6 @@ def sqlite(path: Path) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": ";".join(f"PRAGMA {name}={value}" for name, value in pragmas.items()),
         },
-        "TEST": {"NAME": str(path.with_name("test.db"))},
     }
 
 
