@@ -38,6 +38,10 @@ class AccountForm(forms.ModelForm):
         return password
 
 
+def _is_superadmin(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
     form = AccountForm
@@ -47,7 +51,7 @@ class UserAdmin(admin.ModelAdmin):
     filter_horizontal = ("groups",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        return () if request.user.role == Role.SUPERADMIN else ("role",)
+        return () if _is_superadmin(request) else ("role",)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and self._may_touch(request, obj)
@@ -57,7 +61,7 @@ class UserAdmin(admin.ModelAdmin):
         return super().has_delete_permission(request, obj) and self._may_touch(request, obj) and not own
 
     def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
-        return obj is None or obj.role != Role.SUPERADMIN or request.user.role == Role.SUPERADMIN
+        return obj is None or obj.role != Role.SUPERADMIN or _is_superadmin(request)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if form.cleaned_data.get("new_password"):

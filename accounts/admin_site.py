@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from rest_framework.serializers import ValidationError
@@ -18,8 +17,6 @@ from accounts.api.serializers import RegisterSerializer
 from core.error_adapter import domain_error
 from core.errors import DomainError
 
-View = Callable[..., HttpResponseBase]
-
 
 class CMSAdminSite(AdminSite):
     site_header = site_title = settings.PROJECT_NAME
@@ -28,22 +25,22 @@ class CMSAdminSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
 
-    def admin_view(self, view: View, cacheable: bool = False) -> View:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         guarded = super().admin_view(view, cacheable)
 
-        def set_up_first(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def set_up_first(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.is_authenticated and first_account.is_open():
                 return self.set_up(request)
             return guarded(request, *args, **kwargs)
 
         return set_up_first
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if first_account.is_open():
             return self.set_up(request)
         return super().login(request, extra_context)
 
-    def set_up(self, request: HttpRequest) -> HttpResponseBase:
+    def set_up(self, request: HttpRequest) -> HttpResponse:
         """One form that makes the superadmin and signs them in."""
         error: DomainError | None = None
         if request.method == "POST":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from rest_framework import authentication
 from rest_framework.request import Request
 
@@ -13,8 +15,13 @@ def anonymous() -> Principal:
     return ANONYMOUS
 
 
+def principal(request: Request) -> Principal:
+    """Who is asking, by token or by session; what ``request.user`` is on every DRF request."""
+    return cast(Principal, request.user)
+
+
 class TokenAuthentication(authentication.BaseAuthentication):
-    """``Authorization: Bearer <access token>``; ``request.user`` is the principal, ``request.auth`` the token."""
+    """``Authorization: Bearer <token>``; ``request.user`` is the principal, ``request.auth`` the token."""
 
     def authenticate(self, request: Request) -> tuple[Principal, str] | None:
         scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")

@@ -15,7 +15,11 @@ from accounts.passwords import check_password_always
 
 class AccountBackend(BaseBackend):
     def authenticate(
-        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
     ) -> User | None:
         identifier = username or kwargs.get(User.USERNAME_FIELD)
         if not isinstance(identifier, str) or not isinstance(password, str):

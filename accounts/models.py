@@ -103,7 +103,7 @@ class User(AbstractBaseUser):
     token_key = models.CharField(max_length=32, default=new_token_key, editable=False)
     groups = models.ManyToManyField(Group, db_table="user_groups", blank=True, related_name="users")
 
-    last_login = None  # type: ignore[assignment]  # ours is last_login_at
+    last_login = None  # ours is last_login_at
 
     objects: ClassVar[UserManager] = UserManager()
     all_objects: ClassVar[models.Manager[User]] = models.Manager()

@@ -12,4 +12,3 @@ def user_by_identifier(identifier: str) -> User | None:
     if "@" in identifier:
         return User.objects.filter(email__lower=normalise_email(identifier)).first()
     return User.objects.filter(username__lower=identifier.strip().lower()).first()
-

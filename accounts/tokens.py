@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -33,13 +32,15 @@ from core.errors import Unauthorized
 ISSUER, AUDIENCE = "fastcms", "users"
 MAX_TOKEN_CHARS = 4096
 CLOCK_SKEW_SECONDS = 30  # between the machines of one installation
-BAD_TOKEN = "Invalid or expired token"
+BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
 
 
 @lru_cache(maxsize=4)
 def _backend(secret: str, algorithm: str) -> TokenBackend:
     key = salted_hmac("accounts.tokens", AUDIENCE, secret=secret, algorithm="sha256").hexdigest()
-    return TokenBackend(algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS)
+    return TokenBackend(
+        algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS
+    )
 
 
 class _AccountToken(Token):
@@ -51,19 +52,13 @@ class _AccountToken(Token):
 
 
 class AccessToken(_AccountToken):
-    token_type = "access"
-
-    @property
-    def lifetime(self) -> timedelta:
-        return settings.ACCESS_TOKEN_LIFETIME
+    token_type = "access"  # noqa: S105
+    lifetime = settings.ACCESS_TOKEN_LIFETIME
 
 
 class RefreshToken(_AccountToken):
-    token_type = "refresh"
-
-    @property
-    def lifetime(self) -> timedelta:
-        return settings.REFRESH_TOKEN_LIFETIME
+    token_type = "refresh"  # noqa: S105
+    lifetime = settings.REFRESH_TOKEN_LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +235,12 @@ def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
         for name, value in zip(USER_FIELDS, values, strict=True)
     }
     return Principal(
-        id=user_id, collection=STAFF_COLLECTION, email=email, role=role, verified=bool(verified), fields=fields
+        id=user_id,
+        collection=STAFF_COLLECTION,
+        email=email,
+        role=role,
+        verified=bool(verified),
+        fields=fields,
     )
 
 

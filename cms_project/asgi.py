@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import django
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -37,7 +37,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": URLRouter([re_path(r"", no_such_socket)]),
+        "websocket": URLRouter([re_path(r"", cast(Any, no_such_socket))]),
         "lifespan": lifespan,
     }
 )

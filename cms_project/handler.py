@@ -81,13 +81,15 @@ class DjangoHandler(BaseHandler):
 
     # --- in a thread of the crew -----------------------------------------------------------
 
-    def _respond(self, scope: HTTPScope, body: IO[bytes]) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
+    def _respond(
+        self, scope: HTTPScope, body: IO[bytes]
+    ) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
         """The whole answer as (status, headers, content), or a response that is to be streamed."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         try:
             response = self._response_to(scope, body)
-        except Exception:  # noqa: BLE001 - the boundary: even a broken error page must not end the request bare
+        except Exception:
             logger.exception("no answer could be made")
             signals.request_finished.send(sender=self.__class__)
             return _refusal(errors.InternalError())
@@ -104,7 +106,7 @@ class DjangoHandler(BaseHandler):
             status, headers, content = _refusal(errors.BadRequest("The URL is not UTF-8."))
             return HttpResponse(content, status=status, headers=dict(_texts(headers)))
         response = self.get_response(request)
-        response._handler_class = self.__class__  # what request_finished names as its sender
+        response._handler_class = self.__class__  # type: ignore[attr-defined]  # what request_finished names as its sender
         return response
 
     # --- streamed answers ------------------------------------------------------------------
@@ -143,7 +145,7 @@ class DjangoHandler(BaseHandler):
         self, response: StreamingHttpResponse, watch: asyncio.Task[None], send: ASGISendCallable
     ) -> None:
         async def pump() -> None:
-            async with aclosing(aiter(cast(AsyncGenerator[bytes, None], response))) as chunks:
+            async with aclosing(cast(AsyncGenerator[bytes, None], aiter(response))) as chunks:
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
@@ -232,7 +234,9 @@ def _headers(response: HttpResponseBase) -> Headers:
     headers = [
         (name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.headers.items()
     ]
-    headers.extend((b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values())
+    headers.extend(
+        (b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values()
+    )
     return headers
 
 

@@ -17,7 +17,7 @@ def reasons(workers: int | None = None) -> list[str]:
     if not settings.PRODUCTION:
         return []
     found = []
-    secret = settings._wrapped.SECRET_KEY  # settings.SECRET_KEY refuses an empty one before we can say why
+    secret = settings.SECRET_KEY if settings.SECRET_KEY_IS_SET else ""
     if not secret:
         found.append("SECRET_KEY is not set.")
     elif len(secret) < MIN_SECRET_CHARS or len(set(secret)) < 8:

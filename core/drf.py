@@ -25,7 +25,10 @@ class JSONRenderer(renderers.BaseRenderer):
     compact = True
 
     def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         if isinstance(data, bytes):
             return data
@@ -44,7 +47,7 @@ class JSONParser(parsers.BaseParser):
 class FormParser(parsers.FormParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> QueryDict:
+    ) -> Any:
         raw = read_limited(stream)
         if b"\x00" in raw or b"%00" in raw:
             raise errors.BadRequest("Unreadable form: a text contains the NUL character")

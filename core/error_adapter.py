@@ -69,8 +69,8 @@ def _from_drf(fault: drf.APIException) -> errors.DomainError:
     if isinstance(fault, drf.ValidationError):
         return errors.ValidationFailed(fields=flatten(fault.detail))
     headers: dict[str, str] = {}
-    if isinstance(fault, drf.Throttled) and fault.wait:
-        headers["Retry-After"] = str(int(fault.wait) + 1)
+    if wait := getattr(fault, "wait", None):  # Throttled, in seconds
+        headers["Retry-After"] = str(int(wait) + 1)
     kind = errors.BY_STATUS.get(fault.status_code, errors.BadRequest)
     message = fault.detail if isinstance(fault.detail, str) else None
     if isinstance(fault, drf.NotAuthenticated):

@@ -111,7 +111,7 @@ class SessionMiddleware(WhenSessionMatters, sessions.SessionMiddleware):
 class CsrfMiddleware(WhenSessionMatters, csrf.CsrfViewMiddleware):
     def process_view(
         self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
-    ) -> HttpResponseBase | None:
+    ) -> Any:
         if not needs_session(request):
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -42,7 +42,7 @@ class Password(Text):
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields it does not know, after renaming ``aliases``; all problems come at once."""
 
-    aliases: ClassVar[Mapping[str, str]] = {}
+    aliases: Mapping[str, str] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
@@ -79,8 +79,15 @@ class RegisterSerializer(StrictSerializer):
     timezone = Text(required=False, max_length=64)
     language = Text(required=False, validators=[LANGUAGE])
     role = serializers.ChoiceField(choices=Role.choices, required=False)
-    invite_code = Text(required=False, allow_blank=True, max_length=64, help_text="Needed where registration is by invitation.")
-    setup_token = Text(required=False, allow_blank=True, max_length=64, help_text="Only for the first account in production.")
+    invite_code = Text(
+        required=False,
+        allow_blank=True,
+        max_length=64,
+        help_text="Needed where registration is by invitation.",
+    )
+    setup_token = Text(
+        required=False, allow_blank=True, max_length=64, help_text="Only for the first account in production."
+    )
 
     def validate_password(self, password: str) -> str:
         given = self.initial_data
@@ -107,9 +114,16 @@ class RegisterSerializer(StrictSerializer):
 class LoginSerializer(StrictSerializer):
     """JSON or form; the OAuth2 password form's own fields are allowed and mean nothing here."""
 
-    aliases = {"username": "identifier", "email": "identifier", "login": "identifier", "username_or_email": "identifier"}
+    aliases = {
+        "username": "identifier",
+        "email": "identifier",
+        "login": "identifier",
+        "username_or_email": "identifier",
+    }
 
-    identifier = Text(max_length=10_000, help_text="E-mail or username; also as email, username, login, username_or_email.")
+    identifier = Text(
+        max_length=10_000, help_text="E-mail or username; also as email, username, login, username_or_email."
+    )
     password = Password(write_only=True, max_length=10_000)
     grant_type = Text(required=False, allow_blank=True)
     scope = Text(required=False, allow_blank=True)

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from accounts import services, tokens
 from accounts.api import serializers
+from accounts.authentication import principal
 from accounts.models import User
 from accounts.principals import STAFF_COLLECTION
 from core.errors import Unauthorized
@@ -23,7 +24,7 @@ class IsAccount(BasePermission):
     """Signed in as an account of ``users``; a record of an auth collection is not one."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if request.user.collection != STAFF_COLLECTION:
+        if principal(request).collection != STAFF_COLLECTION:
             raise Unauthorized
         return True
 
@@ -35,7 +36,7 @@ class AccountView(GenericAPIView[Any]):
         return dict(serializer.validated_data)
 
     def account(self, request: Request) -> User:
-        user = User.objects.filter(pk=request.user.id).first()
+        user = User.objects.filter(pk=principal(request).id).first()
         if user is None:
             raise Unauthorized
         return user
@@ -57,7 +58,7 @@ class RegisterView(AccountView):
     serializer_class = serializers.RegisterSerializer
 
     def post(self, request: Request) -> Response:
-        user = services.register(principal=request.user, **self.cleaned(request))
+        user = services.register(principal=principal(request), **self.cleaned(request))
         body = {**serializers.user_json(user), **signed_in(user, tokens.issue(user))}
         return Response(body, status=status.HTTP_201_CREATED)
 

@@ -13,7 +13,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 @pytest.fixture
 def login(anonymous):
     def post(identifier="owner@example.com", password=PASSWORD, prefix="/api/v1/auth", **extra):
-        return anonymous.post(f"{prefix}/login", {"username_or_email": identifier, "password": password, **extra})
+        return anonymous.post(
+            f"{prefix}/login", {"username_or_email": identifier, "password": password, **extra}
+        )
 
     return post
 
@@ -27,11 +29,22 @@ def bearer(client, token):
 def test_an_account_registers_signs_in_and_out_under_both_prefixes(prefix, admin, anonymous):
     made = anonymous.post(
         f"{prefix}/register/",
-        {"email": "Eve@Example.com", "password": PASSWORD, "login": "eve", "bio": "Hi", "timezone": "Europe/Berlin"},
+        {
+            "email": "Eve@Example.com",
+            "password": PASSWORD,
+            "login": "eve",
+            "bio": "Hi",
+            "timezone": "Europe/Berlin",
+        },
     )
     assert made.status_code == 201, made.content
     body = made.json()
-    assert (body["email"], body["username"], body["role"], body["bio"]) == ("eve@example.com", "eve", "user", "Hi")
+    assert (body["email"], body["username"], body["role"], body["bio"]) == (
+        "eve@example.com",
+        "eve",
+        "user",
+        "Hi",
+    )
     assert body["user"]["timezone"] == "Europe/Berlin"
     assert body["verified"] is body["email_verified"] is False
     assert "password" not in str(body["user"]) and "token_key" not in str(body["user"])
@@ -100,7 +113,9 @@ def test_a_deleted_account_is_unknown_and_its_address_is_free_again(owner, admin
     assert login().status_code == 401
     assert not User.objects.filter(pk=owner.pk).exists()
     assert User.all_objects.filter(pk=owner.pk).exists()
-    answer = anonymous.post("/api/v1/auth/register", {"email": owner.email, "password": PASSWORD, "username": "owner"})
+    answer = anonymous.post(
+        "/api/v1/auth/register", {"email": owner.email, "password": PASSWORD, "username": "owner"}
+    )
     assert answer.status_code == 201
 
 
@@ -123,7 +138,9 @@ def test_a_refresh_token_works_once_and_its_reuse_ends_the_sign_in(owner, login,
     assert bearer(anonymous, second.json()["access_token"]).get("/api/v1/auth/me").status_code == 200
 
     anonymous.credentials()
-    assert anonymous.post("/api/v1/auth/refresh", {"refresh_token": first["refresh_token"]}).status_code == 401
+    assert (
+        anonymous.post("/api/v1/auth/refresh", {"refresh_token": first["refresh_token"]}).status_code == 401
+    )
     newest = {"refresh_token": second.json()["refresh_token"]}
     assert anonymous.post("/api/v1/auth/refresh", newest).status_code == 401
     for token in (first["access_token"], second.json()["access_token"]):
@@ -139,8 +156,12 @@ def test_one_reused_token_leaves_other_sign_ins_alone(owner, login, anonymous):
 
 def test_logout_by_refresh_token_ends_the_access_token_too(owner, login, anonymous):
     tokens = login().json()
-    assert anonymous.post("/api/v1/auth/logout", {"refresh_token": tokens["refresh_token"]}).status_code == 200
-    assert anonymous.post("/api/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]}).status_code == 401
+    assert (
+        anonymous.post("/api/v1/auth/logout", {"refresh_token": tokens["refresh_token"]}).status_code == 200
+    )
+    assert (
+        anonymous.post("/api/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]}).status_code == 401
+    )
     assert bearer(anonymous, tokens["access_token"]).get("/api/v1/auth/me").status_code == 401
 
 

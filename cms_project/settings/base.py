@@ -11,6 +11,7 @@ BASE_DIR = environment.ROOT
 DATA_DIR = environment.DATA_DIR
 DEBUG = read(flag, False, "DEBUG")
 SECRET_KEY = environment.secret_key(ENV, DATA_DIR)
+SECRET_KEY_IS_SET = bool(SECRET_KEY)  # Django refuses to hand out an empty one, before we can say why
 PROJECT_NAME = read(str, "FastCMS", "PROJECT_NAME")
 HOST = read(str, "127.0.0.1", "HOST")
 PORT = read(whole, 8000, "PORT")
@@ -19,7 +20,7 @@ HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
 
 ALLOWED_HOSTS = read(texts, ["localhost", "127.0.0.1", "[::1]"], "ALLOWED_HOSTS")
 BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")
-TRUSTED_PROXIES = read(texts, [], "TRUSTED_PROXIES")
+TRUSTED_PROXIES = read(texts, environment.NO_TEXTS, "TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
     "daphne",  # first: it takes over runserver

@@ -56,7 +56,7 @@ def postgresql(url: str) -> dict[str, Any]:
 
 
 def from_url(url: str) -> dict[str, Any]:
-    """``sqlite:///./data/app.db``, ``postgres://…``, ``postgresql+asyncpg://…``: a driver's name is ignored."""
+    """``sqlite:///./data/app.db``, ``postgres://…``, ``postgresql+asyncpg://…``: drivers are ignored."""
     engine = url.partition("://")[0].partition("+")[0].lower()
     if engine in ("sqlite", "sqlite3"):
         name = urlsplit(url).path.removeprefix("/")  # sqlite:///relative, sqlite:////absolute

@@ -52,6 +52,9 @@ def whole(raw: str) -> int:
     return number
 
 
+NO_TEXTS: list[str] = []
+
+
 def texts(raw: str) -> list[str]:
     """A comma list or a JSON array of texts."""
     if raw.startswith("[") and raw.endswith("]") and '"' in raw:

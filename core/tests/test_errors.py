@@ -101,7 +101,11 @@ def test_a_host_that_is_not_served_is_400(client, settings):
 
 
 def test_nested_messages_get_dotted_names():
-    detail = {"address": {"city": ["Required."]}, "tags": [{}, {"name": ["Bad."]}], "non_field_errors": ["No."]}
+    detail = {
+        "address": {"city": ["Required."]},
+        "tags": [{}, {"name": ["Bad."]}],
+        "non_field_errors": ["No."],
+    }
     assert flatten(detail) == {
         "address.city": ["Required."],
         "tags.1.name": ["Bad."],

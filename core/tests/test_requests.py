@@ -25,7 +25,9 @@ def test_a_request_id_is_echoed_only_if_it_is_printable_and_short(sent, kept, cl
     assert (client.get("/health/", headers={"x-request-id": sent}).headers["X-Request-ID"] == sent) is kept
 
 
-@pytest.mark.parametrize("raw", [b"{", b'{"email": "\\ud800"}', b'{"email": "a\\u0000"}', b"[" * 5000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "raw", [b"{", b'{"email": "\\ud800"}', b'{"email": "a\\u0000"}', b"[" * 5000, b"\xff\xfe"]
+)
 def test_unreadable_json_is_400(raw, client):
     answer = client.post(LOGIN, raw, content_type="application/json")
     assert answer.status_code == 400 and answer.json()["error_code"] == "BAD_REQUEST"
@@ -50,7 +52,14 @@ def test_another_media_type_is_415_and_an_impossible_accept_406(client):
 
 
 def test_a_slash_at_the_end_is_optional_and_a_post_is_never_redirected(client):
-    for path in ("/health", "/health/", "/health/live", "/health/live/", "/api/v1/health", "/api/v1/health/live/"):
+    for path in (
+        "/health",
+        "/health/",
+        "/health/live",
+        "/health/live/",
+        "/api/v1/health",
+        "/api/v1/health/live/",
+    ):
         assert client.get(path).status_code == 200, path
     for path in (LOGIN, LOGIN + "/", "/api/auth/login/json", "/api/auth/login/json/"):
         assert client.post(path, {"email": "a@b.de", "password": "x"}).status_code == 401, path

@@ -17,7 +17,7 @@ from cms_project.production import refuse_unsafe
 
 class Command(BaseCommand):
     help = "Apply migrations and serve HTTP and WebSocket on granian."
-    requires_system_checks: list[str] = []  # noqa: RUF012 - the reasons below are told in words instead
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST)
