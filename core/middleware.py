@@ -70,6 +70,7 @@ class RequestMiddleware:
             # Django's own pages know only the form with a slash; ours take both.
             request.path += "/"
             request.path_info += "/"
+        request.session_matters = needs_session(request)  # type: ignore[attr-defined]
         response = self.get_response(request)
         if response.status_code == 405 and not getattr(response, "content", b"1"):
             refusal = answer(request, errors.MethodNotAllowed())
@@ -99,7 +100,7 @@ class WhenSessionMatters(MiddlewareMixin):
     """Mixed into a middleware of Django's: it acts only where a session can matter."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if needs_session(request):
+        if request.session_matters:  # type: ignore[attr-defined]
             return super().__call__(request)  # type: ignore[return-value]
         return self.get_response(request)  # type: ignore[return-value]
 
@@ -112,7 +113,7 @@ class CsrfMiddleware(WhenSessionMatters, csrf.CsrfViewMiddleware):
     def process_view(
         self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
     ) -> Any:
-        if not needs_session(request):
+        if not request.session_matters:  # type: ignore[attr-defined]
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)
 

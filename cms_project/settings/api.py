@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cms_project.settings.base import PROJECT_NAME
-from cms_project.settings.environment import NO_TEXTS, read, texts, whole
+from cms_project.settings.base import ORIGINS, PROJECT_NAME
+from cms_project.settings.environment import read, whole
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -38,9 +38,8 @@ REFRESH_TOKEN_LIFETIME = timedelta(days=read(whole, 7, "REFRESH_TOKEN_EXPIRE_DAY
 SIMPLE_JWT = {"TOKEN_TYPE_CLAIM": "purpose"}  # keys, issuer and audience: accounts/tokens.py
 TWO_FA_CODE_EXPIRE_MINUTES = read(whole, 10, "TWO_FA_CODE_EXPIRE_MINUTES")
 
-_origins = read(texts, NO_TEXTS, "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
-CORS_ALLOW_ALL_ORIGINS = "*" in _origins
-CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in _origins if origin != "*"]
+CORS_ALLOW_ALL_ORIGINS = "*" in ORIGINS
+CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in ORIGINS if origin != "*"]
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
     "last-event-id", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from cms_project.settings import environment
 from cms_project.settings.environment import flag, read, texts, whole
 
@@ -23,7 +25,6 @@ BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")
 TRUSTED_PROXIES = read(texts, environment.NO_TEXTS, "TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
-    "daphne",  # first: it takes over runserver
     "accounts.apps.AdminSiteConfig",  # django.contrib.admin with our set-up page
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -47,17 +48,22 @@ INSTALLED_APPS = [
     "cms_project",
 ]
 
+if "runserver" in sys.argv:
+    INSTALLED_APPS.insert(0, "daphne")  # it takes over runserver, and costs 27 MB anywhere else
+
 # Sessions, CSRF, sign-in and messages do their work only where a session can matter
 # (core.middleware.needs_session); elsewhere each costs one function call.
 MIDDLEWARE = [
     "core.middleware.RequestMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "core.middleware.SessionMiddleware",
     "core.middleware.CsrfMiddleware",
     "core.middleware.AuthenticationMiddleware",
     "core.middleware.MessageMiddleware",
 ]
+ORIGINS = read(texts, environment.NO_TEXTS, "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
+if ORIGINS:  # nobody pays for it who lets nobody in
+    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 SESSION_PATHS = ("/admin",)
 SECURE_SSL_REDIRECT = read(flag, False, "SECURE_SSL_REDIRECT")
 if SECURE_SSL_REDIRECT:
