@@ -55,7 +55,8 @@ class RequestMiddleware:
         for name, value in SECURITY_HEADERS:
             if name not in headers:
                 headers[name] = value
-        if not response.streaming and "Content-Length" not in headers:
+        bodiless = response.status_code in (204, 304)
+        if not response.streaming and not bodiless and "Content-Length" not in headers:
             headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
         if spent > SLOW_SECONDS:
             slow_log.warning("%s %s took %.2f s", request.method, request.path, spent)
