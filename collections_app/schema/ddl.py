@@ -49,6 +49,7 @@ class Tables:
         self._log("create table", collection.table)
         columns = [(field, field.column) for field in collection.stored_fields]
         self.editor.create_model(self._model(collection.table, columns))
+        self._flush()
         for field in collection.through_fields:
             self._create_through(collection, field, field.through)
         self._sync_indexes(collection)
@@ -142,6 +143,7 @@ class Tables:
         self._settle_constraints()
         model = self._model(table, columns)
         self.editor.add_field(model, model._meta.get_field(tables.attribute(field)))
+        self._flush()
 
     def _rename(self, table: str, columns: dict[str, tuple[Field, str]], new: CollectionDef) -> None:
         """Two phases, so that names can be swapped."""
@@ -410,6 +412,7 @@ class Tables:
         self.editor.create_model(
             tables.through_model(name, collection.table, self.targets[field.target], self.vendor)
         )
+        self._flush()
         self._index_through(name, field.id if name == field.through else name, None)
 
     def _index_through(self, table: str, stem: str, former: str | None) -> None:
@@ -425,6 +428,12 @@ class Tables:
         self._log("drop table", name)
         self._settle_constraints()
         self.editor.execute(f"DROP TABLE {quote(name)}")
+
+    def _flush(self) -> None:
+        """Carry out what the editor put off (foreign keys), before the next step renames what it speaks of."""
+        for sql in self.editor.deferred_sql:
+            self.editor.execute(sql, None)
+        self.editor.deferred_sql.clear()
 
     def _settle_constraints(self) -> None:
         """PostgreSQL alters no table that has checks waiting for the commit."""

@@ -1,0 +1,190 @@
+"""Rule text as a syntax tree.
+
+Grammar: comparisons joined by ``&&`` (tighter) and ``||``, negated groups
+``!( … )``, parentheses. The tree is pure and cached by its source.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NoReturn
+
+from core.errors import BadRequest
+
+MAX_LENGTH, MAX_COMPARISONS, MAX_DEPTH = 4000, 200, 20
+OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~", "!~")
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<and>&&)|(?P<or>\|\|)|(?P<open>\()|(?P<close>\))
+    |(?P<op>\??(?:!=|!~|>=|<=|=|~|>|<))
+    |(?P<not>!)
+    |(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    |(?P<word>[^\s()&|'"=!<>~?]+)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+class RuleError(BadRequest):
+    """A rule or filter that can't be understood; the message says where."""
+
+    def __init__(self, message: str, source: str, position: int) -> None:
+        around = source[max(0, position - 20) : position + 20]
+        super().__init__(f"{message} (at character {position + 1}, near {around!r})")
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Anything that is not quoted: a name, a number, a macro, or in filters a bare text."""
+
+    text: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A quoted string."""
+
+    value: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    left: Word | Text
+    op: str
+    any_of: bool
+    right: Word | Text
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Node
+
+
+Node = Compare | And | Or | Not
+
+
+def is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text)) and len(text) <= 64
+
+
+@lru_cache(maxsize=2000)
+def parse(source: str) -> Node:
+    """The tree of a rule; RuleError points at the character that is wrong."""
+    return _Parser(source).parse()
+
+
+class _Parser:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.comparisons = 0
+        if len(source) > MAX_LENGTH:
+            raise BadRequest(f"The expression is longer than {MAX_LENGTH:,} characters.")
+        for position, char in enumerate(source):
+            if char == "\x00" or "\ud800" <= char <= "\udfff":
+                self.fail("This character is not allowed", position)
+        self.tokens = self._tokens()
+        self.at = 0
+
+    def fail(self, message: str, position: int) -> NoReturn:
+        raise RuleError(message, self.source, position)
+
+    def _tokens(self) -> list[tuple[str, str, int]]:
+        found, position = [], 0
+        while position < len(self.source):
+            match = _TOKEN.match(self.source, position)
+            if match is None:
+                char = self.source[position]
+                hint = "This quote is never closed" if char in "'\"" else f"Unexpected {char!r}"
+                self.fail(hint, position)
+            kind = str(match.lastgroup)
+            if kind != "space":
+                found.append((kind, match.group(), position))
+            position = match.end()
+        found.append(("end", "", len(self.source)))
+        return found
+
+    def parse(self) -> Node:
+        if self.tokens[0][0] == "end":
+            self.fail("The expression is empty", 0)
+        node = self._or(0)
+        kind, text, position = self.tokens[self.at]
+        if kind != "end":
+            self.fail(f"Expected && or ||, not {text!r}", position)
+        return node
+
+    def _or(self, depth: int) -> Node:
+        parts = [self._and(depth)]
+        while self.tokens[self.at][0] == "or":
+            self.at += 1
+            parts.append(self._and(depth))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def _and(self, depth: int) -> Node:
+        parts = [self._unit(depth)]
+        while self.tokens[self.at][0] == "and":
+            self.at += 1
+            parts.append(self._unit(depth))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def _unit(self, depth: int) -> Node:
+        kind, text, position = self.tokens[self.at]
+        if depth >= MAX_DEPTH:
+            self.fail(f"Nested deeper than {MAX_DEPTH} levels", position)
+        if kind == "not":
+            self.at += 1
+            if self.tokens[self.at][0] != "open":
+                self.fail("Expected ( after !", self.tokens[self.at][2])
+            return Not(self._unit(depth))
+        if kind == "open":
+            self.at += 1
+            node = self._or(depth + 1)
+            if self.tokens[self.at][0] != "close":
+                self.fail("Expected )", self.tokens[self.at][2])
+            self.at += 1
+            return node
+        return self._comparison()
+
+    def _comparison(self) -> Node:
+        left = self._operand()
+        kind, text, position = self.tokens[self.at]
+        if kind != "op":
+            self.fail(f"Expected an operator such as = after this; write {_shown(left)} = true for yes/no", position)
+        self.at += 1
+        self.comparisons += 1
+        if self.comparisons > MAX_COMPARISONS:
+            self.fail(f"More than {MAX_COMPARISONS} comparisons", position)
+        right = self._operand()
+        return Compare(left, text.lstrip("?"), text.startswith("?"), right, position)
+
+    def _operand(self) -> Word | Text:
+        kind, text, position = self.tokens[self.at]
+        if kind == "string":
+            self.at += 1
+            return Text(_ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), text[1:-1]), position)
+        if kind == "word":
+            self.at += 1
+            return Word(text, position)
+        self.fail("Expected a name or a value" if kind != "end" else "The expression ends too early", position)
+
+
+def _shown(operand: Word | Text) -> str:
+    return operand.text if isinstance(operand, Word) else repr(operand.value)
