@@ -49,15 +49,23 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email__lower=normalise_email(username or ""))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        user = self.model(email=normalise_email(email), **fields)
-        if not user.username:
-            user.username = self.free_username(user.email.partition("@")[0])
-        user.set_password(password)
+        user = self._build(email, password, **fields)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(email, password, **{**fields, "role": Role.SUPERADMIN, "verified": True})
+        """As ``createsuperuser`` calls it: a taken name is a ValidationError, in words."""
+        user = self._build(email, password, **{**fields, "role": Role.SUPERADMIN, "verified": True})
+        user.validate_constraints()
+        user.save(using=self._db)
+        return user
+
+    def _build(self, email: str, password: str | None, **fields: Any) -> User:
+        user = self.model(email=normalise_email(email), **fields)
+        if not user.username:
+            user.username = self.free_username(user.email.partition("@")[0])
+        user.set_password(password)
+        return user
 
     def free_username(self, wanted: str) -> str:
         """``wanted`` in the alphabet of usernames, with a number where it is taken."""
@@ -80,7 +88,7 @@ class User(AbstractBaseUser):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.CharField(max_length=254)
-    username = models.CharField(max_length=50, blank=True)
+    username = models.CharField(max_length=50)
     name = models.CharField(max_length=150, blank=True)
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)

@@ -63,10 +63,8 @@ class DjangoHandler(BaseHandler):
             return
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        try:
-            answer = await loop.run_in_executor(self._crew, context.run, self._respond, scope, body)
-        finally:
-            body.close()
+        # The response closes the request, and so the body, when it is itself closed.
+        answer = await loop.run_in_executor(self._crew, context.run, self._respond, scope, body)
         if isinstance(answer, tuple):
             await _send(send, *answer)
         else:

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                     models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
                 ),
                 ("email", models.CharField(max_length=254)),
-                ("username", models.CharField(blank=True, max_length=50)),
+                ("username", models.CharField(max_length=50)),
                 ("name", models.CharField(blank=True, max_length=150)),
                 ("first_name", models.CharField(blank=True, max_length=100)),
                 ("last_name", models.CharField(blank=True, max_length=100)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from accounts import first_account
 from accounts.models import SetupToken, User
@@ -129,12 +130,13 @@ def test_an_account_without_a_username_gets_a_free_one(admin, anonymous):
 
 
 def test_createsuperuser_works_without_questions(db, monkeypatch, anonymous):
-    from django.core.management import call_command
-
     monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "Root@example.com")
     monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "root")
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
     call_command("createsuperuser", interactive=False, verbosity=0)
     user = User.objects.get()
     assert (user.email, user.role, user.verified) == ("root@example.com", "superadmin", True)
+    with pytest.raises(CommandError, match="already"):
+        call_command("createsuperuser", interactive=False, verbosity=0)
+    assert User.objects.count() == 1
     assert anonymous.post("/api/v1/auth/login", {"login": "root", "password": PASSWORD}).status_code == 200
