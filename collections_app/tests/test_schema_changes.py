@@ -153,7 +153,7 @@ def test_a_type_change_that_would_lose_values_is_refused_with_count_and_examples
     before = state_of_the_schema()
     with pytest.raises(Conflict) as refusal:
         change("things", retype(field, **new))
-    assert refusal.value.extra["count"] == 1
+    assert refusal.value.extra["count"] == (2 if new["type"] == "email" else 1)
     assert refusal.value.extra["examples"][0]["id"] in things
     assert "allow_data_loss" in refusal.value.message
     assert state_of_the_schema() == before
@@ -274,11 +274,11 @@ def test_common_words_are_fine_as_field_names(make_collection: Any, records: Any
         "delete", "check", "clean", "pk", "objects", "rowid", "oid", "a__b", "trailing_", "limit", "table", "class",
         "def", "primary", "null", "values", "default", "natural", "position", "source_id",
     ]  # fmt: skip
-    make_collection("words", **dict.fromkeys(words, "text"))
+    make_collection("words", schema=[{"name": word, "type": "text"} for word in words])
     made = records("words").create(**{word: f"<{word}>" for word in words})
     assert {word: made[word] for word in words} == {word: f"<{word}>" for word in words}
     for word in words:
-        assert records("words").page(f"filter={word}='<{word}>'&sort=-{word}")["total"] == 1
+        assert records("words").page(f"filter=@record.{word}='<{word}>'&sort=-{word}")["total"] == 1
     change("words", lambda schema: entry(schema, "order").update(name="ordering"))
     change("words", remove("group"), lossy=True)
     assert records("words").items()[0]["ordering"] == "<order>"
@@ -323,8 +323,8 @@ def test_a_failure_after_the_tables_were_changed_leaves_nothing(
     def broken(collection: Any) -> None:
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr(permissions, "sync", broken)
-    with pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(permissions, "sync", broken)
         change("things", lambda schema: entry(schema, "price").update(name="amount"))
     assert state_of_the_schema() == before
     if dialects.current().name == "sqlite":
