@@ -18,7 +18,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from core import errors, request_id
 from core.error_adapter import domain_error
-from core.error_pages import answer
+from core.error_pages import answer, wants_html
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -73,11 +73,20 @@ class RequestMiddleware:
             request.path_info += "/"
         request.session_matters = needs_session(request)  # type: ignore[attr-defined]
         response = self.get_response(request)
-        if response.status_code == 405 and not getattr(response, "content", b"1"):
-            refusal = answer(request, errors.MethodNotAllowed())
-            refusal.headers["Allow"] = response.headers.get("Allow", "")
-            return refusal
-        return response
+        return self._in_the_one_form(request, response) if response.status_code >= 400 else response
+
+    def _in_the_one_form(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Django's own refusals (an empty 405, the pages of DEBUG) as ours, for whom they would surprise."""
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        if response.streaming or is_json or under_session_path(request):
+            return response
+        if wants_html(request) and response.content:  # type: ignore[attr-defined]
+            return response
+        refusal = answer(request, errors.BY_STATUS.get(response.status_code, errors.BadRequest)())
+        for name in ("Allow", "Retry-After"):
+            if name in response.headers:
+                refusal.headers[name] = response.headers[name]
+        return refusal
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Domain errors raised by plain Django views; None lets Django answer the rest."""

@@ -94,6 +94,21 @@ def test_a_path_that_does_not_exist_is_404_in_both_forms(client):
     assert page.status_code == 404 and b"<!doctype html>" in page.content
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_programs_get_the_one_body_also_while_debugging(debug, urls, client, settings):
+    settings.DEBUG = debug
+    client.raise_request_exception = False
+    for path, status in (
+        ("/no/such/path", 404),
+        ("/plain/bug", 500),
+        ("/drf/bug", 500),
+        ("/plain/denied", 403),
+    ):
+        answer = client.get(path)
+        assert answer.status_code == status
+        assert set(answer.json()) == KEYS
+
+
 def test_a_host_that_is_not_served_is_400(client, settings):
     settings.ALLOWED_HOSTS = ["example.com"]
     answer = client.get("/health/", headers={"host": "evil.example"})
