@@ -30,6 +30,11 @@ class IsAccount(BasePermission):
 
 
 class AccountView(GenericAPIView[Any]):
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Tokens and accounts are nobody else's: no cache on the way may keep them."""
+        response["Cache-Control"] = "no-store"
+        return super().finalize_response(request, response, *args, **kwargs)
+
     def cleaned(self, request: Request, **context: Any) -> dict[str, Any]:
         serializer = self.get_serializer_class()(data=request.data, context=context)
         serializer.is_valid(raise_exception=True)

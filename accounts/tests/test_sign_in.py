@@ -50,6 +50,7 @@ def test_an_account_registers_signs_in_and_out_under_both_prefixes(prefix, admin
     assert "password" not in str(body["user"]) and "token_key" not in str(body["user"])
 
     tokens = anonymous.post(f"{prefix}/login", {"username": "eve", "password": PASSWORD}).json()
+    assert made.headers["Cache-Control"] == "no-store"
     assert tokens["token_type"] == "bearer" and tokens["expires_in"] == 900
     client = bearer(anonymous, tokens["access_token"])
     assert client.get(f"{prefix}/me").json()["id"] == body["id"]

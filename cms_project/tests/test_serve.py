@@ -108,3 +108,21 @@ def test_production_prints_the_one_time_token_that_opens_the_set_up(serve):
     assert made.status_code == 201, made.text
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
+
+
+@pytest.mark.slow
+def test_several_workers_start_in_production_when_redis_connects_them(serve):
+    redis_url = os.environ.get("TEST_REDIS_URL")
+    if not redis_url:
+        pytest.skip("TEST_REDIS_URL is not set")
+    process, base = serve(
+        ENV="production", SECRET_KEY=os.urandom(32).hex(), WORKERS="2", REDIS_URL=redis_url, PROJECT_NAME="Two"
+    )
+    wait_until_it_answers(process, base)
+    answers = [httpx.get(f"{base}/api/v1/health/ready").json() for _ in range(10)]
+    assert answers == [{"status": "ready", "checks": {"database": True, "cache": True}}] * 10
+    assert httpx.get(f"{base}/health/info").status_code == 404
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 0, output
+    assert output.startswith("Applying migrations") and "Two listens on" in output
