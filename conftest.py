@@ -8,7 +8,7 @@ owns. ``anonymous`` is a client without a token.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import Role, User
+
+pytest_plugins = ["collections_app.tests.fixtures"]
 
 PASSWORD = "correct-horse-battery"
 
@@ -29,6 +31,18 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         config["NAME"] = str(tmp_path_factory.mktemp("database") / "test.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
+
+
+@pytest.fixture
+def committed_db(transactional_db: None) -> Iterator[None]:
+    """A database whose transactions really commit, for threads and races.
+
+    Afterwards Django empties its own tables and lays down the built-in collection
+    again, whose table it does not know to empty.
+    """
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS records")
 
 
 @pytest.fixture(autouse=True)
