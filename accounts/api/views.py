@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import auth
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import BasePermission
@@ -13,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import services, tokens
-from accounts.api import serializers
+from accounts.api import documents, serializers
 from accounts.authentication import principal
 from accounts.models import User
 from accounts.principals import STAFF_COLLECTION
@@ -62,6 +63,7 @@ class RegisterView(AccountView):
 
     serializer_class = serializers.RegisterSerializer
 
+    @extend_schema(responses={201: documents.REGISTERED})
     def post(self, request: Request) -> Response:
         user = services.register(principal=principal(request), **self.cleaned(request))
         body = {**serializers.user_json(user), **signed_in(user, tokens.issue(user))}
@@ -74,6 +76,7 @@ class LoginView(AccountView):
     serializer_class = serializers.LoginSerializer
     authentication_classes = ()  # an old token in the header must not keep anybody from signing in
 
+    @extend_schema(responses={200: documents.SIGNED_IN})
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
         user = services.log_in(given["identifier"], given["password"])
@@ -86,6 +89,7 @@ class RefreshView(AccountView):
     serializer_class = serializers.RefreshSerializer
     authentication_classes = ()
 
+    @extend_schema(responses={200: documents.SIGNED_IN})
     def post(self, request: Request) -> Response:
         return Response(signed_in(*tokens.refresh(self.cleaned(request)["refresh_token"])))
 
@@ -95,6 +99,7 @@ class LogoutView(AccountView):
 
     serializer_class = serializers.LogoutSerializer
 
+    @extend_schema(responses={200: documents.MESSAGE})
     def post(self, request: Request) -> Response:
         raw = self.cleaned(request).get("refresh_token")
         if not raw and not request.user.is_authenticated:
@@ -111,6 +116,7 @@ class MeView(AccountView):
 
     permission_classes = (IsAccount,)
 
+    @extend_schema(request=None, responses={200: documents.USER})
     def get(self, request: Request) -> Response:
         return Response(serializers.user_json(self.account(request)))
 
@@ -121,6 +127,7 @@ class ChangePasswordView(AccountView):
     serializer_class = serializers.ChangePasswordSerializer
     permission_classes = (IsAccount,)
 
+    @extend_schema(responses={200: documents.PASSWORD_CHANGED})
     def post(self, request: Request) -> Response:
         user = self.account(request)
         given = self.cleaned(request, user=user)

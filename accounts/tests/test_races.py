@@ -13,7 +13,7 @@ from accounts import first_account, tokens
 from accounts.models import User
 from core.errors import DomainError
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.usefixtures("committed_db"), pytest.mark.engine]
 PASSWORD = "correct-horse-battery"
 
 

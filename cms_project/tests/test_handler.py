@@ -96,7 +96,7 @@ def run(coroutine):
     return asyncio.run(coroutine)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("committed_db")
 def test_many_requests_share_few_threads_and_connections(handler):
     seen["threads"].clear()
     seen["connections"].clear()

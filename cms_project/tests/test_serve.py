@@ -116,7 +116,7 @@ def test_several_workers_start_in_production_when_redis_connects_them(serve):
     if not redis_url:
         pytest.skip("TEST_REDIS_URL is not set")
     process, base = serve(
-        ENV="production", SECRET_KEY=os.urandom(32).hex(), WORKERS="2", REDIS_URL=redis_url, PROJECT_NAME="Two"
+        ENV="production", SECRET_KEY=os.urandom(32).hex(), WORKERS="2", REDIS_URL=redis_url, PROJECT_NAME="2"
     )
     wait_until_it_answers(process, base)
     answers = [httpx.get(f"{base}/api/v1/health/ready").json() for _ in range(10)]
@@ -125,4 +125,4 @@ def test_several_workers_start_in_production_when_redis_connects_them(serve):
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=20)[0]
     assert process.returncode == 0, output
-    assert output.startswith("Applying migrations") and "Two listens on" in output
+    assert output.startswith("Applying migrations") and "2 listens on" in output

@@ -1,0 +1,51 @@
+"""What the account endpoints answer, as JSON Schema for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.models import Role
+
+Json = dict[str, Any]
+
+_TEXT: Json = {"type": "string"}
+_MAYBE_TEXT: Json = {"type": ["string", "null"]}
+_FLAG: Json = {"type": "boolean"}
+_MOMENT: Json = {"type": "string", "format": "date-time"}
+_ROLE: Json = {"type": "string", "enum": list(Role.values)}
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+USER = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "email": {"type": "string", "format": "email"},
+        **dict.fromkeys(("username", "login"), _MAYBE_TEXT),
+        **dict.fromkeys(("name", "first_name", "last_name", "phone_number"), _MAYBE_TEXT),
+        "phone_verified": _FLAG,
+        **dict.fromkeys(("avatar_url", "profile_picture_url", "bio", "public_name"), _MAYBE_TEXT),
+        "timezone": _TEXT,
+        "language": _TEXT,
+        "role": _ROLE,
+        "roles": {"type": "array", "items": _ROLE},
+        **dict.fromkeys(("verified", "email_verified", "is_active", "two_fa_enabled"), _FLAG),
+        "last_login_at": {"type": ["string", "null"], "format": "date-time"},
+        **dict.fromkeys(("created", "created_at", "updated", "updated_at"), _MOMENT),
+    }
+)
+
+_TOKENS: Json = {
+    "access_token": _TEXT,
+    "refresh_token": _TEXT,
+    "token_type": {"type": "string", "const": "bearer"},
+    "expires_in": {"type": "integer", "description": "Seconds."},
+    "user": USER,
+}
+
+SIGNED_IN = _object(_TOKENS)
+REGISTERED = _object({**USER["properties"], **_TOKENS})
+MESSAGE = _object({"message": _TEXT})
+PASSWORD_CHANGED = _object({"message": _TEXT, **_TOKENS})
