@@ -9,7 +9,6 @@ from accounts.models import Role
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
-_MAYBE_TEXT: Json = {"type": ["string", "null"]}
 _FLAG: Json = {"type": "boolean"}
 _MOMENT: Json = {"type": "string", "format": "date-time"}
 _ROLE: Json = {"type": "string", "enum": list(Role.values)}
@@ -23,10 +22,9 @@ USER = _object(
     {
         "id": {"type": "string", "format": "uuid"},
         "email": {"type": "string", "format": "email"},
-        **dict.fromkeys(("username", "login"), _MAYBE_TEXT),
-        **dict.fromkeys(("name", "first_name", "last_name", "phone_number"), _MAYBE_TEXT),
+        **dict.fromkeys(("username", "login", "name", "first_name", "last_name", "phone_number"), _TEXT),
         "phone_verified": _FLAG,
-        **dict.fromkeys(("avatar_url", "profile_picture_url", "bio", "public_name"), _MAYBE_TEXT),
+        **dict.fromkeys(("avatar_url", "profile_picture_url", "bio", "public_name"), _TEXT),
         "timezone": _TEXT,
         "language": _TEXT,
         "role": _ROLE,

@@ -70,6 +70,8 @@ def _parameters(request: Request, *flags: str) -> dict[str, bool]:
 class CollectionViewSet(ViewSet):
     """Collections: what there is and what it looks like."""
 
+    schema = None  # api/openapi describes it, collection by collection
+
     lookup_field = "collection"
     lookup_value_regex = "[^/]+"
     serializer_class = CollectionSerializer

@@ -1,0 +1,87 @@
+"""A field's value as JSON Schema: as it is answered, and as it may be sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collections_app.schema.definition import CollectionDef, Field
+
+Schema = dict[str, Any]
+
+# They bind what is written from now on; what was stored under an older definition is still answered.
+_BINDS_WRITES_ONLY = frozenset({"minLength", "maxLength", "minimum", "maximum", "maxItems"})
+_MODIFIABLE = ("number", "integer", "decimal")
+
+RECORD_ID: Schema = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]{1,64}$",
+    "description": "The record's id. Made by the server, in order of time, unless the client sends its own.",
+}
+
+
+def answered(field: Field, target: CollectionDef | None) -> Schema:
+    """The schema of the value in an answer; ``target`` is where a relation leads, if the reader may know."""
+    schema = {
+        key: value for key, value in field.kind.json_schema(field).items() if key not in _BINDS_WRITES_ONLY
+    }
+    if not (field.required or field.multiple or field.value == "bool" or field.id in ("id", "created", "updated")):
+        schema = nullable(schema)
+    if not field.writable:
+        schema["readOnly"] = True
+    return _described(schema, _about(field, target))
+
+
+def sent(field: Field, target: CollectionDef | None) -> Schema:
+    """The schema of the value in a request body."""
+    schema = dict(field.kind.json_schema(field))
+    if not field.required:
+        schema = nullable(schema)
+    if field.default is not None:
+        schema["default"] = field.default
+    return _described(schema, _about(field, target))
+
+
+def nullable(schema: Schema) -> Schema:
+    """The same, or null."""
+    if "type" not in schema:
+        return schema
+    found = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        found["enum"] = [*schema["enum"], None]
+    return found
+
+
+def modifiers(fields: list[Field]) -> Schema:
+    """``patternProperties`` for ``field+``, ``field-`` and ``+field``."""
+    numbers = [field.name for field in fields if field.value in _MODIFIABLE]
+    lists = [field.name for field in fields if field.multiple and field.type != "file"]
+    patterns: Schema = {}
+    if numbers:
+        patterns[f"^({'|'.join(numbers)})[+-]$"] = {
+            "type": ["number", "string"],
+            "description": "Add to, or take from, the stored number.",
+        }
+    if lists:
+        names = "|".join(lists)
+        patterns[f"^(({names})[+-]|[+]({names}))$"] = {
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "description": "Append, take out, or prepend items.",
+        }
+    return patterns
+
+
+def _about(field: Field, target: CollectionDef | None) -> str:
+    parts = [field.help]
+    if field.target:
+        what = "Ids of records" if field.multiple else "Id of a record"
+        parts.append(f"{what} of `{target.name}`." if target else f"{what} of another collection.")
+    if field.type == "date":
+        parts.append("A bare date is its midnight in UTC.")
+    if field.unique and not field.system:
+        parts.append("Unique.")
+    return " ".join(part for part in parts if part)
+
+
+def _described(schema: Schema, text: str) -> Schema:
+    return {**schema, "description": text} if text else schema

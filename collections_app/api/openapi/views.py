@@ -1,0 +1,98 @@
+"""``/api/schema``, and the pages at ``/docs`` and ``/api/redoc`` that show it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import principal
+from collections_app.api.openapi.audience import audience_of
+from collections_app.api.openapi.document import document
+from collections_app.records.query import parse_query_string
+from collections_app.schema import registry
+from core.drf import JSONRenderer
+from core.errors import BadRequest
+
+# Nothing on these pages comes from elsewhere, and this holds them to it.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+
+class VendorJSONRenderer(JSONRenderer):
+    media_type = "application/vnd.oai.openapi+json"
+
+
+class YAMLRenderer(BaseRenderer):
+    """Ready bytes pass through; a refusal is JSON, which is YAML too."""
+
+    media_type, format, charset = "application/yaml", "yaml", None
+    render_style = "binary"
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return JSONRenderer().render(data)
+
+
+class VendorYAMLRenderer(YAMLRenderer):
+    media_type = "application/vnd.oai.openapi"
+
+
+class OldYAMLRenderer(YAMLRenderer):
+    media_type = "text/yaml"
+
+
+class SchemaView(APIView):
+    """OpenAPI 3.1 of the collections that the caller may list; JSON, or YAML by Accept or ``?format=yaml``."""
+
+    schema = None
+    renderer_classes = (JSONRenderer, VendorJSONRenderer, YAMLRenderer, VendorYAMLRenderer, OldYAMLRenderer)
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        wanted = request.GET.get("format")
+        for renderer in self.renderer_classes:
+            if wanted == renderer.format:
+                return renderer(), renderer.media_type
+        return super().perform_content_negotiation(request, force)
+
+    def get(self, request: Request) -> Response:
+        parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
+        if parameters.pop("format", "json") not in ("json", "yaml"):
+            raise BadRequest("format: json or yaml.")
+        if parameters:
+            raise BadRequest(f"Unknown query parameter {min(parameters)[:50]!r}; known: format.")
+        snapshot = registry.latest()
+        found = document(snapshot, audience_of(principal(request), snapshot), request.accepted_renderer.format)
+        headers = {"ETag": found.etag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, Cookie"}
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+        if found.etag in known:
+            return Response(status=304, headers=headers)
+        return Response(found.body, headers=headers)
+
+
+@require_safe
+def swagger_ui(request: HttpRequest) -> HttpResponse:
+    """Try the API in the browser."""
+    return _page(request, "openapi/swagger_ui.html")
+
+
+@require_safe
+def redoc(request: HttpRequest) -> HttpResponse:
+    """Read the API in the browser."""
+    return _page(request, "openapi/redoc.html")
+
+
+def _page(request: HttpRequest, template: str) -> HttpResponse:
+    context = {"title": settings.PROJECT_NAME, "schema_url": reverse("openapi-schema")}
+    response = render(request, template, context)
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response

@@ -1,0 +1,22 @@
+// ReDoc on our schema, in the colours of the page.
+"use strict";
+
+const place = document.getElementById("redoc");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const theme = () => {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const text = { primary: colour("text"), secondary: colour("soft") };
+  return {
+    colors: { primary: { main: colour("accent") }, text, border: { dark: colour("line"), light: colour("line") } },
+    schema: { nestedBackground: colour("page"), linesColor: colour("line"), typeNameColor: colour("soft"), typeTitleColor: colour("soft"), requireLabelColor: dark.matches ? "#ff9a92" : "#b3261e" },
+    sidebar: { backgroundColor: colour("card"), textColor: colour("text"), activeTextColor: colour("accent") },
+    rightPanel: { backgroundColor: dark.matches ? "#0e0f13" : "#23262f" },
+    codeBlock: { backgroundColor: dark.matches ? "#17191f" : "#15171d" },
+    typography: { fontFamily: "system-ui, sans-serif", headings: { fontFamily: "system-ui, sans-serif" }, code: { fontFamily: "ui-monospace, monospace", color: colour("accent"), backgroundColor: colour("page") }, links: { color: colour("accent") } },
+  };
+};
+
+const show = () => Redoc.init(place.dataset.schemaUrl, { theme: theme(), scrollYOffset: ".bar", hideDownloadButton: false, disableSearch: false }, place);
+dark.addEventListener("change", () => location.reload());
+show();
