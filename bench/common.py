@@ -1,0 +1,162 @@
+"""Shared by all benches: a project of its own to measure, clocks, and the table.
+
+Import this before anything of Django: :func:`start` decides where the data lives.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCHES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table. ``target`` is None where a figure is only for information."""
+
+    what: str
+    measured: float
+    unit: str
+    target: float | None = None
+    more_is_better: bool = False
+
+    @property
+    def reached(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.measured >= self.target if self.more_is_better else self.measured <= self.target
+
+
+@contextmanager
+def start() -> Iterator[Path]:
+    """Django on an empty SQLite database in a folder that goes away; answers the folder."""
+    with tempfile.TemporaryDirectory(prefix="fastcms-bench-") as name:
+        folder = Path(name)
+        os.environ.update(environment(folder))
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+        from django.db import connections
+
+        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            yield folder
+        finally:
+            connections.close_all()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The settings of a fresh installation, whatever the developer's own are."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "cms_project.settings",
+        "ENV": "development",
+        "ENV_FILE": "",
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": "",
+        "DB_DRIVER": "sqlite",
+        "DEBUG": "false",
+    }
+
+
+def cpu_ms(action: Callable[[], Any], times: int = 300) -> float:
+    """CPU milliseconds of this process per call: the best of five batches, after a warm-up."""
+    for _ in range(max(20, times // 10)):
+        action()
+    gc.collect()
+    best = float("inf")
+    for _ in range(BATCHES):
+        before = time.process_time()
+        for _ in range(times):
+            action()
+        best = min(best, time.process_time() - before)
+    return best / times * 1000
+
+
+def cpu_us(action: Callable[[], Any], times: int = 2000) -> float:
+    """The same in microseconds, for small things."""
+    return cpu_ms(action, times) * 1000
+
+
+def rss_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} is gone")
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as a Markdown table, aligned to be read as it is."""
+    cells = [("", "measured", "target", "")]
+    for row in rows:
+        target = (
+            ""
+            if row.target is None
+            else f"{'≥' if row.more_is_better else '≤'} {_figure(row.target)} {row.unit}"
+        )
+        verdict = {None: "", True: "yes", False: "**no**"}[row.reached]
+        cells.append((row.what, f"{_figure(row.measured)} {row.unit}", target, verdict))
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    lines = [
+        f"| {what:<{widths[0]}} | {measured:>{widths[1]}} | {target:>{widths[2]}} | {verdict:<{widths[3]}} |"
+        for what, measured, target, verdict in cells
+    ]
+    ruler = (
+        f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
+    )
+    return "\n".join([lines[0], ruler, *lines[1:]])
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def machine() -> str:
+    """Where and on what this ran, in one line."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    import django
+
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()};"
+        f" Python {platform.python_version()}, Django {django.__version__}, SQLite {sqlite3.sqlite_version};"
+        f" {datetime.now(UTC):%Y-%m-%d}"
+    )
+
+
+def run(main: Callable[[], list[Row]]) -> None:
+    """What a bench does as a command: its table to standard output."""
+    sys.stdout.write(f"{machine()}\n\n{table(main())}\n")
+
+
+def spawn(*command: str, folder: Path) -> subprocess.Popen[bytes]:
+    """``manage.py`` with these words on the data in that folder, in a process of its own; it logs there."""
+    log = (folder / "log.txt").open("ab")
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), *command],
+        cwd=ROOT,
+        env={**os.environ, **environment(folder)},
+        stdout=log,
+        stderr=log,
+    )
