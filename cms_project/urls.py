@@ -6,8 +6,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from accounts.api import urls as accounts_urls
+from cms_project import pages
 
 urlpatterns = [
+    path("", pages.start),
     re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
     re_path(r"^api/(?:v1/)?auth/", include(accounts_urls.urlpatterns)),
     re_path(r"^api/v1/users/", include(accounts_urls.users_urlpatterns)),

@@ -24,6 +24,13 @@ def test_it_shows_while_no_account_exists_and_asks_nobody_else_for_anything(path
     assert not re.search(r"""(src|href)=|url\(|@import|https?://""", html)
 
 
+def test_the_start_leads_to_the_set_up_first_and_to_the_documents_later(client, make_user):
+    assert client.get("/").headers["Location"] == "/admin/"
+    make_user("first")
+    assert client.get("/").headers["Location"] == "/docs"
+    assert client.get("/docs").status_code == 200
+
+
 def test_it_makes_a_superadmin_and_signs_them_in(client):
     answer = client.post("/admin", FORM)
     assert answer.status_code == 302 and answer.headers["Location"] == "/admin/"

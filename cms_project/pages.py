@@ -1,0 +1,13 @@
+"""Where a browser lands that was given no path."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from accounts import first_account
+
+
+def start(request: HttpRequest) -> HttpResponse:
+    """The set-up page while there is no account, then the API's documents."""
+    return redirect("admin:index" if first_account.is_open() else "docs")
