@@ -49,18 +49,19 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email__lower=normalise_email(username or ""))
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        user = self._build(email, password, **fields)
+        user = self.build(email, password, **fields)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """As ``createsuperuser`` calls it: a taken name is a ValidationError, in words."""
-        user = self._build(email, password, **{**fields, "role": Role.SUPERADMIN, "verified": True})
+        user = self.build(email, password, **{**fields, "role": Role.SUPERADMIN, "verified": True})
         user.validate_constraints()
         user.save(using=self._db)
         return user
 
-    def _build(self, email: str, password: str | None, **fields: Any) -> User:
+    def build(self, email: str, password: str | None, **fields: Any) -> User:
+        """An account that is not saved yet. Hashing takes its time: do it before taking locks."""
         user = self.model(email=normalise_email(email), **fields)
         if not user.username:
             user.username = self.free_username(user.email.partition("@")[0])

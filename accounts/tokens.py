@@ -75,10 +75,11 @@ class TokenPair:
 
 def issue(user: User) -> TokenPair:
     """Open a sign-in for ``user``; its earlier, expired ones are swept out."""
-    SignIn.objects.filter(user=user, expires__lt=clock.now()).delete()
     sign_in = SignIn(user=user, expires=clock.now() + settings.REFRESH_TOKEN_LIFETIME)
     pair, sign_in.refresh_id = _pair(user, sign_in.id)
-    sign_in.save(force_insert=True)
+    with transaction.atomic():
+        SignIn.objects.filter(user=user, expires__lt=clock.now()).delete()
+        sign_in.save(force_insert=True)
     return pair
 
 

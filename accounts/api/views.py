@@ -79,8 +79,7 @@ class LoginView(AccountView):
     @extend_schema(responses={200: documents.SIGNED_IN})
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
-        user = services.log_in(given["identifier"], given["password"])
-        return Response(signed_in(user, tokens.issue(user)))
+        return Response(signed_in(*services.log_in(given["identifier"], given["password"])))
 
 
 class RefreshView(AccountView):

@@ -98,13 +98,13 @@ def test_a_path_that_does_not_exist_is_404_in_both_forms(client):
 def test_programs_get_the_one_body_also_while_debugging(debug, urls, client, settings):
     settings.DEBUG = debug
     client.raise_request_exception = False
-    for path, status in (
+    for url, status in (
         ("/no/such/path", 404),
         ("/plain/bug", 500),
         ("/drf/bug", 500),
         ("/plain/denied", 403),
     ):
-        answer = client.get(path)
+        answer = client.get(url)
         assert answer.status_code == status
         assert set(answer.json()) == KEYS
 
