@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from collections_app import dialects
 from collections_app.schema.definition import CollectionDef, Field
 
-_OWNED = re.compile(r"(ix|uq|tg)_[0-9a-z]+_[0-9a-f]{10}")
+OWNED = re.compile(r"(ix|uq|tg)_[0-9a-z]+_[0-9a-f]{10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def existing(table: str, vendor: str) -> set[str]:
         sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
     else:
         sql = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = %s"
-    return {name for (name,) in dialect.execute(sql, [table]).fetchall() if _OWNED.fullmatch(name)}
+    return {name for (name,) in dialect.execute(sql, [table]).fetchall() if OWNED.fullmatch(name)}
 
 
 def of_violation(collection: CollectionDef, text: str, constraint: str | None, vendor: str) -> tuple[str, ...]:
