@@ -54,6 +54,9 @@ class Principal:
         """What ``@request.auth.<name>`` is; None where there is nothing."""
         if not self.id:
             return None
+        if name == "role" and self.role in ADMIN_ROLES and self.collection != STAFF_COLLECTION:
+            # Those words are the staff's: no rule may take another's for theirs.
+            return ""
         if name in ("id", "collection", "email", "role", "verified"):
             return getattr(self, name)
         return self.fields.get(name)
