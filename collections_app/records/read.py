@@ -9,7 +9,7 @@ import orjson
 
 from collections_app import dialects, rules
 from collections_app.dialects import quote
-from collections_app.records import access, expand, searching, selecting, sorting
+from collections_app.records import access, expand, searching, selecting, sorting, totals
 from collections_app.records.codec import Record, codec
 from collections_app.records.query import Query
 from collections_app.rules import RuleEnv
@@ -159,8 +159,7 @@ def _total(table: str, where: list[str], params: list[Any], query: Query, found:
         return found
     if 0 < found < query.per_page:
         return (query.page - 1) * query.per_page + found
-    row = dialects.current().execute(f"SELECT count(*) FROM {table}{_clause(where)}", params).fetchone()
-    return int(row[0])
+    return totals.count(f"SELECT count(*) FROM {table}{_clause(where)}", params)
 
 
 def _by_cursor(

@@ -1,0 +1,89 @@
+"""Totals are remembered, and never stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from collections_app.records import totals
+from collections_app.tests.fixtures import Records, person
+
+pytestmark = pytest.mark.engine
+
+FIRST_OF_MANY = "per_page=1&filter=title~'a'"
+
+
+@pytest.fixture
+def posts(make_collection: Callable[..., Any], records: Callable[..., Records]) -> Records:
+    make_collection("posts", title="text")
+    found = records("posts")
+    for title in ("an apple", "a pear", "plum"):
+        found.create(title=title)
+    return found
+
+
+@pytest.fixture
+def other_thread() -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Runs something on a database connection of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda action: pool.submit(action).result()
+        pool.submit(connections.close_all).result()
+
+
+def test_a_total_follows_what_this_connection_writes(posts: Records) -> None:
+    assert posts.page(FIRST_OF_MANY)["total"] == 2
+    extra = posts.create(title="a fig")
+    assert posts.page(FIRST_OF_MANY)["total"] == 3
+    posts.update(extra["id"], {"title": "fig"})
+    assert posts.page(FIRST_OF_MANY)["total"] == 2
+
+
+def test_a_total_follows_what_another_connection_writes(
+    posts: Records, other_thread: Callable[[Callable[[], Any]], Any]
+) -> None:
+    assert posts.page(FIRST_OF_MANY)["total"] == 2
+    other_thread(lambda: posts.create(title="a quince"))
+    assert posts.page(FIRST_OF_MANY)["total"] == 3
+    assert other_thread(lambda: posts.page(FIRST_OF_MANY)["total"]) == 3
+    posts.create(title="a medlar")
+    assert other_thread(lambda: posts.page(FIRST_OF_MANY)["total"]) == 4
+
+
+def test_what_was_rolled_back_leaves_no_total(posts: Records) -> None:
+    with transaction.atomic():
+        posts.create(title="a date")
+        assert posts.page(FIRST_OF_MANY)["total"] == 3
+        transaction.set_rollback(True)
+    assert posts.page(FIRST_OF_MANY)["total"] == 2
+
+
+def test_callers_with_other_rights_have_other_totals(make_collection: Any, records: Any) -> None:
+    make_collection("notes", owner="text", title="text", list_rule="owner = @request.auth.id")
+    for owner in ("ann", "ann", "ann", "bob", "bob"):
+        records("notes").create(owner=owner, title="a")
+    assert records("notes", person("ann")).page("per_page=1")["total"] == 3
+    assert records("notes", person("bob")).page("per_page=1")["total"] == 2
+    assert records("notes").page("per_page=1")["total"] == 5
+
+
+def test_an_unchanged_database_is_counted_once(posts: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite tells whether anything was written")
+    counted = []
+    monkeypatch.setattr(totals, "_ask", lambda sql, params: counted.append(sql) or 2)
+    for _ in range(3):
+        assert posts.page(FIRST_OF_MANY)["total"] == 2
+    assert len(counted) == 1
+
+
+def test_the_memory_for_totals_is_bounded(posts: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite tells whether anything was written")
+    monkeypatch.setattr(totals, "MAX_TOTALS", 5)
+    for number in range(20):
+        posts.page(f"per_page=1&filter=title!='{number}'")
+    assert len(totals._known.totals) <= 5
