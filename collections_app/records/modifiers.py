@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from collections_app.schema.definition import Field
+from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields import InvalidValue
 from collections_app.schema.fields.choices import as_list
 
@@ -18,6 +19,30 @@ def split_key(key: str) -> tuple[str, str]:
     if key.endswith(("+", "-")):
         return key[:-1], key[-1]
     return key, ""
+
+
+def resolved(collection: CollectionDef, data: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A request's data as rules see it: who sends ``votes+`` sends a value of ``votes``."""
+    by_name = collection.by_name
+    if all(key in by_name for key in data):
+        return data
+    plain: dict[str, Any] = {}
+    for key, value in data.items():
+        name, modifier = (key, "") if key in by_name else split_key(key)
+        field = by_name.get(name)
+        if field is None or not modifier:
+            plain[key] = value
+            continue
+        try:
+            plain[name] = apply_modifier(field, modifier, plain.get(name, _current(field, before)), value)
+        except InvalidValue:
+            # Refused as soon as it is validated; until then it is what was sent.
+            plain[name] = value
+    return plain
+
+
+def _current(field: Field, before: Mapping[str, Any] | None) -> Any:
+    return field.kind.empty(field) if before is None else before[field.name]
 
 
 def apply_modifier(field: Field, modifier: str, current: Any, operand: Any) -> Any:

@@ -174,5 +174,5 @@ def _key(name: str, descending: bool, collection: CollectionDef, snapshot: Snaps
     if "." not in name or field is not None:
         raise BadRequest(f"sort: there is no field {name[:80]!r}.")
     path = rules.compile_path(name, collection, snapshot, env.principal)
-    sql, params = path.sql("t", env)
+    sql, params = path.sql(env, "t")
     return Key(sql, tuple(params), descending, path.value, True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from collections_app.records import access, read, rows, validate
+from collections_app.records import access, modifiers, read, rows, validate
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import UnitOfWork
 from collections_app.rules import RuleEnv
@@ -22,7 +22,7 @@ from collections_app.schema.fields.temporal import parse_moment
 from collections_app.schema.service import require_writable
 from collections_app.schema.snapshot import Snapshot
 from core import clock
-from core.errors import Conflict, NotFound, PreconditionFailed
+from core.errors import Conflict, DomainError, NotFound, PreconditionFailed
 
 _BATCH = 500
 
@@ -33,7 +33,7 @@ def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str
     Raises Unauthorized or Forbidden (create rule), ValidationFailed, Conflict.
     """
     require_writable(collection)
-    env = replace(env, body=data)
+    env = replace(env, body=modifiers.resolved(collection, data, None))
     if access.verdict(collection, "create", env, work.snapshot) is False:
         raise access.refusal(env)
     record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment)
@@ -105,8 +105,8 @@ def record_update(
     The update rule must hold before and after. Raises NotFound, Unauthorized,
     Forbidden, PreconditionFailed, ValidationFailed, Conflict.
     """
-    before = _open(work, collection, record_id, "update", replace(env, body=data), if_match)
-    env = replace(env, body=data, before=before)
+    before = _open(work, collection, record_id, "update", env, if_match, data)
+    env = replace(env, body=modifiers.resolved(collection, data, before), before=before)
     moment = _later_than(before["updated"], work)
     changes = validate.clean_changes(collection, data, before, admin=env.principal.is_admin, moment=moment)
     changed_targets = {name: value for name, value in changes.items() if value != before[name]}
@@ -150,26 +150,30 @@ def _open(
     action: str,
     env: RuleEnv,
     if_match: str | None,
+    data: Mapping[str, Any] | None = None,
 ) -> Record:
     """The record to be changed, if this caller may; else the refusal that tells no more than they may know."""
     require_writable(collection)
     snapshot = work.snapshot
-    verdict = access.verdict(collection, action, env, snapshot)
-    if verdict is False and (
-        env.principal.is_anonymous or access.verdict(collection, "view", env, snapshot) is False
-    ):
-        raise access.refusal(env)
     record = rows.select(collection, record_id) if read.possible_id(record_id) else None
-    if record is None:
-        raise NotFound("Record not found")
-    env = replace(env, before=record)
-    if not access.allows(collection, action, record, env, snapshot):
-        raise access.refusal(env) if access.allows(collection, "view", record, env, snapshot) else NotFound(
-            "Record not found"
-        )
+    env = replace(env, before=record, body=None if data is None else modifiers.resolved(collection, data, record))
+    if record is None or not access.allows(collection, action, record, env, snapshot):
+        raise _refusal(collection, action, record, env, snapshot)
     if if_match is not None and not read.matches(if_match, read.version(collection, record)):
         raise PreconditionFailed()
     return record
+
+
+def _refusal(
+    collection: CollectionDef, action: str, record: Record | None, env: RuleEnv, snapshot: Snapshot
+) -> DomainError:
+    """No record could be theirs: no. They can see this one: no. Otherwise there is none."""
+    constant = access.verdict(collection, action, env, snapshot) is False
+    if constant and (env.principal.is_anonymous or access.verdict(collection, "view", env, snapshot) is False):
+        return access.refusal(env)
+    if record is not None and access.allows(collection, "view", record, env, snapshot):
+        return access.refusal(env)
+    return NotFound("Record not found")
 
 
 def _is_local(collection: CollectionDef, action: str, snapshot: Snapshot) -> bool:
