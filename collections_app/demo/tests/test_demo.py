@@ -140,7 +140,7 @@ def test_reset_is_refused_while_another_collection_refers_to_the_demo(
     loaded: str, make_collection: Callable[..., Any]
 ) -> None:
     make_collection("pilots", home={"type": "relation", "relation": {"collection_id": "airports"}})
-    with nothing_changes(), pytest.raises(CommandError, match="still referenced by pilots.home"):
+    with nothing_changes(), pytest.raises(CommandError, match=r"still referenced by pilots\.home"):
         demo("--reset")
 
 
