@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.request import Request
@@ -9,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.principals import Principal
+from collections_app.api import forms
 from collections_app.api.calls import body_of
 from collections_app.api.serializers import CollectionSerializer
 from collections_app.records import access, query
@@ -16,7 +18,7 @@ from collections_app.records.codec import visible_fields
 from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry, service
-from collections_app.schema.definition import CollectionDef
+from collections_app.schema.definition import RULES, CollectionDef
 from collections_app.schema.snapshot import Snapshot
 from core import clock
 from core.errors import BadRequest, Forbidden, NotFound, Unauthorized, ValidationFailed
@@ -45,7 +47,7 @@ def _listable(collection: CollectionDef, principal: Principal, snapshot: Snapsho
 
 
 def _payload(request: Request) -> dict[str, Any]:
-    data = body_of(request)
+    data = body_of(request, forms.collection_data)
     if not isinstance(data, dict):
         raise BadRequest("Expected a JSON object.")
     return data
@@ -74,10 +76,6 @@ class CollectionViewSet(ViewSet):
 
     lookup_field = "collection"
     lookup_value_regex = "[^/]+"
-    serializer_class = CollectionSerializer
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> CollectionSerializer:
-        return CollectionSerializer(*args, **kwargs)
 
     def list(self, request: Request) -> Response:
         """All collections; for others than admins, those that they may list."""
@@ -143,3 +141,28 @@ class CollectionViewSet(ViewSet):
         _parameters(request)
         service.collection_delete(actor=actor, name_or_id=collection)
         return Response(status=204)
+
+    # -- the page for browsers (core.browsable) -----------------------------
+    def get_serializer(self) -> CollectionSerializer:
+        return CollectionSerializer()
+
+    def get_view_name(self) -> str:
+        return str(getattr(self, "kwargs", {}).get("collection") or "Collections")
+
+    def stored(self) -> Mapping[str, Any] | None:
+        """The collection as its form shows it: a public rule is the word null."""
+        found = registry.latest().by_name.get(self.kwargs["collection"])
+        if found is None:
+            return None
+        shown = service.as_json(found)
+        return {**shown, **{key: "null" for key in RULES if shown[key] is None}}
+
+    def offers(self, method: str) -> bool:
+        return bool(self.request.user.is_admin)  # type: ignore[union-attr]
+
+    def link(self, item: Mapping[str, Any]) -> str | None:
+        """A collection in the list leads to itself, on its own page to its records."""
+        if "schema" not in item:
+            return None
+        own = f"/api/v1/collections/{item['name']}"
+        return f"{own}/records" if self.detail else own

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import orjson
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,28 +14,23 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from collections_app.api import serializers
+from accounts.authentication import principal
+from collections_app.api import forms, serializers
 from collections_app.api.calls import body_of, call_of, respond
-from collections_app.records import operations
+from collections_app.records import access, operations
+from collections_app.records.operations import Call
 from collections_app.schema import registry
+from core.errors import DomainError
+
+_RULE_OF = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
 
 class RecordViewSet(ViewSet):
-    """The records of one collection, under its rules."""
+    """The records of a collection, under its rules."""
 
     schema = None  # api/openapi describes it, collection by collection
-
     lookup_field = "record_id"
     lookup_value_regex = "[^/]+"
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer[Any]:
-        """The form of this collection, for the browsable API and OpenAPI; it validates nothing."""
-        collection = registry.latest().get(self.kwargs["collection"])
-        if self.action == "bulk_update":
-            return serializers.BulkUpdateSerializer(*args, **kwargs)
-        if self.action == "bulk_delete":
-            return serializers.BulkDeleteSerializer(*args, **kwargs)
-        return serializers.record_serializer(collection)(*args, **kwargs)
 
     def list(self, request: Request, collection: str) -> Response:
         """The records that you may list, filtered, sorted, in pages."""
@@ -61,26 +59,78 @@ class RecordViewSet(ViewSet):
     @action(detail=False, methods=["post"], url_path="bulk-update")
     def bulk_update(self, request: Request, collection: str) -> Response:
         """Change the same fields of 1 to 100 records."""
-        return respond(operations.bulk_update(call_of(request), collection, body_of(request)))
+        return respond(operations.bulk_update(call_of(request), collection, body_of(request, forms.bulk_data)))
 
     @action(detail=False, methods=["post"], url_path="bulk-delete")
     def bulk_delete(self, request: Request, collection: str) -> Response:
         """Delete 1 to 100 records."""
-        return respond(operations.bulk_delete(call_of(request), collection, body_of(request)))
+        return respond(operations.bulk_delete(call_of(request), collection, body_of(request, forms.bulk_data)))
 
     def _body(self, request: Request) -> Any:
-        return body_of(request, registry.latest().by_name.get(self.kwargs["collection"]))
+        collection = registry.latest().get(self.kwargs["collection"])
+        return body_of(request, partial(forms.record_data, collection=collection))
+
+    # -- the page for browsers (core.browsable) -----------------------------
+    @property
+    def query_boxes(self) -> tuple[tuple[str, str, str], ...]:
+        return _QUERY_BOXES if self.action == "list" else ()
+
+    def get_serializer(self) -> BaseSerializer[Any]:
+        if self.action == "bulk_update":
+            return serializers.BulkUpdateSerializer()
+        if self.action == "bulk_delete":
+            return serializers.BulkDeleteSerializer()
+        collection = registry.latest().get(self.kwargs["collection"])
+        return serializers.record_serializer(collection, admin=principal(self.request).is_admin)()
+
+    def get_view_name(self) -> str:
+        kwargs = getattr(self, "kwargs", {})
+        if self.name:
+            return str(self.name)
+        return str(kwargs.get("record_id") or kwargs.get("collection") or "Records")
+
+    def stored(self) -> Mapping[str, Any] | None:
+        """The record as it is now, or None for who may not see it."""
+        call = Call(principal=principal(self.request))
+        try:
+            found = operations.record_get(call, self.kwargs["collection"], self.kwargs["record_id"])
+            return orjson.loads(found.body)  # type: ignore[no-any-return]
+        except DomainError:
+            return None
+
+    def offers(self, method: str) -> bool:
+        """No form for what no record could allow this caller."""
+        snapshot = registry.latest()
+        collection = snapshot.by_name.get(self.kwargs["collection"]) or snapshot.by_id.get(self.kwargs["collection"])
+        if collection is None or collection.type == "view":
+            return False
+        rule = {"bulk_update": "update", "bulk_delete": "delete"}.get(self.action or "", _RULE_OF[method])
+        env = Call(principal=principal(self.request), method=method).env({})
+        return access.verdict(collection, rule, env, snapshot) is not False
+
+    def link(self, item: Mapping[str, Any]) -> str | None:
+        if not ("id" in item and "collection" in item):
+            return None
+        return f"/api/v1/collections/{item['collection']}/records/{item['id']}"
+
+
+_QUERY_BOXES = (
+    ("search", "Search", "in all text fields"),
+    ("filter", "Filter", "price >= 10 && active = true"),
+    ("sort", "Sort", "-created,id"),
+    ("expand", "Expand", "author,comments_via_post"),
+    ("fields", "Fields", "id,title"),
+    ("per_page", "Per page", "30"),
+)
 
 
 class BatchView(APIView):
     """Up to 1,000 writes in one transaction: all of them, or none."""
 
-    schema = None  # api/openapi describes it, collection by collection
+    schema = None  # api/openapi describes it
 
-    serializer_class = serializers.BatchSerializer
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer[Any]:
-        return serializers.BatchSerializer(*args, **kwargs)
+    def get_serializer(self) -> BaseSerializer[Any]:
+        return serializers.BatchSerializer()
 
     def post(self, request: Request) -> Response:
-        return respond(operations.batch(call_of(request), body_of(request)))
+        return respond(operations.batch(call_of(request), body_of(request, forms.batch_data)))

@@ -10,56 +10,85 @@ from typing import Any
 
 from rest_framework import serializers
 
+from collections_app.records.validate import ADMIN_SETS
 from collections_app.schema.definition import TYPES, CollectionDef, Field
+
+
+_RULE_HELP = "An expression; null is everyone; left empty: admins only, or as it is."
+
+
+def _rule() -> serializers.CharField:
+    return serializers.CharField(required=False, allow_null=True, help_text=_RULE_HELP)
 
 
 class CollectionSerializer(serializers.Serializer[Any]):
     """A collection as admins send it."""
 
     name = serializers.CharField(help_text="Lowercase letters, digits and underscores.")
-    type = serializers.ChoiceField(choices=[(name, name) for name in TYPES], default="base")
-    schema = serializers.JSONField(default=list, help_text='[{"name": "title", "type": "text"}]')
-    list_rule = serializers.CharField(required=False, allow_null=True)
-    view_rule = serializers.CharField(required=False, allow_null=True)
-    create_rule = serializers.CharField(required=False, allow_null=True)
-    update_rule = serializers.CharField(required=False, allow_null=True)
-    delete_rule = serializers.CharField(required=False, allow_null=True)
-    indexes = serializers.JSONField(required=False, help_text='[{"fields": ["price"], "unique": false}]')
-    options = serializers.JSONField(required=False, help_text='{"search": ["title"]}')
+    type = serializers.ChoiceField(choices=[name for name in TYPES if name != "view"], default="base")
+    schema = serializers.JSONField(
+        initial=list, help_text='The fields: [{"name": "title", "type": "text", "validation": {"required": true}}]'
+    )
+    list_rule = _rule()
+    view_rule = _rule()
+    create_rule = _rule()
+    update_rule = _rule()
+    delete_rule = _rule()
+    indexes = serializers.JSONField(required=False, initial=list, help_text='[{"fields": ["price"], "unique": false}]')
+    options = serializers.JSONField(required=False, initial=dict, help_text='{"search": ["title"]}')
 
 
 class BulkDeleteSerializer(serializers.Serializer[Any]):
-    record_ids = serializers.ListField(child=serializers.CharField(), min_length=1, max_length=100)
+    record_ids = serializers.ListField(
+        child=serializers.CharField(), help_text="1 to 100 ids, one on each line.", initial=list
+    )
 
 
 class BulkUpdateSerializer(BulkDeleteSerializer):
-    data = serializers.JSONField()
+    data = serializers.JSONField(initial=dict, help_text='The fields to change: {"active": true}')
 
 
 class BatchSerializer(serializers.Serializer[Any]):
     requests = serializers.JSONField(
-        help_text='[{"method": "POST", "collection": "posts", "data": {"title": "Hello"}}]'
+        initial=list, help_text='[{"method": "POST", "collection": "posts", "data": {"title": "Hello"}}]'
     )
 
 
-def record_serializer(collection: CollectionDef) -> type[serializers.Serializer[Any]]:
-    """The form of a collection's records; made once per definition."""
-    if "serializer" not in collection.memo:
-        body: dict[str, Any] = {field.name: _input(field) for field in collection.fields if _shown(field)}
-        collection.memo["serializer"] = type(
-            f"Record_{collection.name}", (serializers.Serializer,), {**body, "__doc__": f"A record of {collection.name}."}
-        )
-    return collection.memo["serializer"]  # type: ignore[no-any-return]
+def record_serializer(collection: CollectionDef, *, admin: bool) -> type[serializers.Serializer[Any]]:
+    """The form of a collection's records for admins or others; made once per definition."""
+    key = ("serializer", admin)
+    if key not in collection.memo:
+        fields: dict[str, Any] = {
+            field.name: _input(field) for field in collection.fields if may_send(field, admin=admin)
+        }
+        collection.memo[key] = type(f"Record_{collection.name}", (serializers.Serializer,), fields)
+    return collection.memo[key]  # type: ignore[no-any-return]
 
 
-def _shown(field: Field) -> bool:
-    return field.writable and not field.hidden and field.type != "file"
+def may_send(field: Field, *, admin: bool) -> bool:
+    """Whether the form and the documents show the field as one to send."""
+    if not field.writable or field.type == "file":
+        return False
+    if field.system and field.name in ADMIN_SETS:
+        return admin
+    return admin or field.secret or not field.hidden
 
 
 def _input(field: Field) -> serializers.Field[Any, Any, Any, Any]:
-    kwargs: dict[str, Any] = {"required": field.required and field.default is None, "help_text": field.help or None}
+    kwargs: dict[str, Any] = {"required": field.required and field.default is None, "help_text": _help(field)}
     if field.default is not None:
         kwargs["initial"] = field.default
     if not field.required:
         kwargs["allow_null"] = True
     return field.kind.serializer_field(field, **kwargs)
+
+
+def _help(field: Field) -> str | None:
+    hints = [field.help]
+    if field.target:
+        hints.append("Ids of records, one on each line." if field.multiple else "The id of a record.")
+    if field.value == "datetime":
+        hints.append("UTC.")
+    if field.value == "geo":
+        hints.append('{"lon": 13.4, "lat": 52.5}')
+    return " ".join(hint for hint in hints if hint) or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accounts.principals import Principal
+from collections_app.api.serializers import may_send
 from collections_app.records import access
 from collections_app.records.codec import visible_fields
 from collections_app.rules import RuleEnv
@@ -28,11 +29,7 @@ class Audience:
         return visible_fields(collection, admin=self.admin)
 
     def may_send(self, field: Field) -> bool:
-        if not field.writable or field.type == "file":
-            return False
-        if field.system and field.name in ("role", "verified"):
-            return self.admin
-        return self.admin or field.secret or not field.hidden
+        return may_send(field, admin=self.admin)
 
 
 def audience_of(principal: Principal, snapshot: Snapshot) -> Audience:
