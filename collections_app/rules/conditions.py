@@ -632,7 +632,7 @@ def _parameter(value: Any, operand: Operand, kind: str, builder: Builder) -> Sql
         return Sql(builder.dialect.placeholder, (Slot(at),))
     if isinstance(operand, Dynamic) and operand.source == "auth" and kind == "text" and isinstance(value, str):
         late = operand
-        return Sql(builder.dialect.placeholder, (Slot(lambda env: dynamic_value(late, env)),))
+        return Sql(builder.dialect.placeholder, (Slot(lambda env: coerce("text", dynamic_value(late, env))),))
     if value is None or kind in ("json", "whole"):
         return Sql("NULL")
     return builder.param(builder.stored(kind, value))

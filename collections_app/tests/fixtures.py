@@ -53,10 +53,10 @@ def make_collection(schema_db: None) -> Callable[..., CollectionDef]:
     others are fields: a type's name, or the whole field without its name.
     """
 
-    def make(name: str, **given: Any) -> CollectionDef:
+    def make(name: str, /, **given: Any) -> CollectionDef:
         payload: dict[str, Any] = {"name": name, "schema": []}
         for key, value in given.items():
-            if key in service.KEYS:
+            if key in service.KEYS and key != "name":
                 payload[key] = value
             else:
                 entry = {"type": value} if isinstance(value, str) else value
