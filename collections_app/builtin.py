@@ -1,4 +1,8 @@
-"""The collection that is there from the first start: ``records``, plain content."""
+"""The collection that is there from the first start: ``records``, plain content.
+
+Its ids are fixed, so that its definition fits its table also when the row that
+described it was flushed away.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,13 @@ _DEFINITION: dict[str, Any] = {
     "name": "records",
     "type": "base",
     "schema": [
-        {"name": "title", "type": "text", "validation": {"required": True, "max_length": 500}},
-        {"name": "description", "type": "text"},
-        {"name": "content", "type": "markdown"},
-        {"name": "tags", "type": "json"},
-        {"name": "categories", "type": "json"},
-        {"name": "user", "type": "text"},
-        {"name": "is_published", "type": "bool"},
+        {"id": "ftitle", "name": "title", "type": "text", "validation": {"required": True, "max_length": 500}},
+        {"id": "fdescription", "name": "description", "type": "text"},
+        {"id": "fcontent", "name": "content", "type": "markdown"},
+        {"id": "ftags", "name": "tags", "type": "json"},
+        {"id": "fcategories", "name": "categories", "type": "json"},
+        {"id": "fuser", "name": "user", "type": "text"},
+        {"id": "fispublished", "name": "is_published", "type": "bool"},
     ],
     "list_rule": _PUBLISHED,
     "view_rule": _PUBLISHED,
@@ -33,4 +37,4 @@ def ensure_builtin(sender: Any, using: str, **kwargs: Any) -> None:
     SchemaEpoch.objects.get_or_create(pk=1)
     if not Collection.objects.filter(name="records").exists():
         registry.forget()
-        service.collection_create(actor=SYSTEM, payload=_DEFINITION, system=True)
+        service.collection_create(actor=SYSTEM, payload=_DEFINITION, builtin_id="records")

@@ -47,6 +47,10 @@ class Tables:
     # -- whole collections --------------------------------------------------
     def create(self, collection: CollectionDef) -> None:
         self._log("create table", collection.table)
+        if collection.system and collection.table in connection.introspection.table_names():
+            # Its definition was flushed away, its table was not: the two still fit.
+            self._sync_indexes(collection)
+            return
         columns = [(field, field.column) for field in collection.stored_fields]
         self.editor.create_model(self._model(collection.table, columns))
         self._flush()

@@ -365,7 +365,7 @@ def _read_fields(
         if own_id is None:
             inherited = before.get(str(entry.get("name")))
             own_id = inherited if inherited and inherited not in named_ids else ids.new_field_id()
-        elif not isinstance(own_id, str) or not re.fullmatch(r"[a-z0-9]{3,20}", own_id):
+        elif not isinstance(own_id, str) or not re.fullmatch(r"f[a-z0-9]{2,19}", own_id):
             problems.add(where, "id must be the id of an existing field; leave it out for a new one.")
             continue
         elif known_ids is not None and own_id not in known_ids:

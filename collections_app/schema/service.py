@@ -49,10 +49,12 @@ def as_json(collection: CollectionDef) -> dict[str, Any]:
     }
 
 
-def collection_create(*, actor: Principal, payload: Mapping[str, Any], system: bool = False) -> CollectionDef:
+def collection_create(
+    *, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None
+) -> CollectionDef:
     """Make a collection: its table, rules, permissions.
 
-    Raises ValidationFailed with all problems at once, Conflict for a taken name.
+    ``builtin_id`` makes one that is part of the product, under a fixed id. Raises ValidationFailed with all problems at once, Conflict for a taken name.
     """
     _check_keys(payload)
     with schema_change() as change:
@@ -60,7 +62,7 @@ def collection_create(*, actor: Principal, payload: Mapping[str, Any], system: b
         _check_name(payload.get("name"), snapshot)
         if len(snapshot.by_id) >= MAX_COLLECTIONS:
             raise Conflict(f"There are {MAX_COLLECTIONS} collections already.")
-        collection_id = ids.new_id()
+        collection_id, system = builtin_id or ids.new_id(), builtin_id is not None
         own_name = payload.get("name")
         problems = Problems()
         collection = definition.read(
@@ -71,6 +73,7 @@ def collection_create(*, actor: Principal, payload: Mapping[str, Any], system: b
             problems=problems,
         )
         _refuse_views(collection, problems)
+        _refuse_used_ids(collection, snapshot, problems)
         problems.raise_if_any()
         moment = clock.now()
         collection = replace(collection, created=moment, updated=moment)
@@ -181,6 +184,14 @@ def _check_name(name: Any, snapshot: Snapshot) -> None:
 def _refuse_views(collection: CollectionDef, problems: Problems) -> None:
     if collection.type == "view":
         problems.add("type", "View collections can't be made yet; use base or auth.")
+
+
+def _refuse_used_ids(collection: CollectionDef, snapshot: Snapshot, problems: Problems) -> None:
+    """A definition that came with field ids (an export, say) must not claim those of another collection."""
+    used = {field.id for other in snapshot.by_id.values() for field in other.own_fields}
+    for field in collection.own_fields:
+        if field.id in used:
+            problems.add(f"schema.{field.name}", f"The id {field.id!r} belongs to a field of another collection.")
 
 
 def require_writable(collection: CollectionDef) -> None:
