@@ -71,7 +71,7 @@ def record_list(call: Call, name: str) -> Answer:
         page = read.list_page(collection, query.read(parameters), call.env(parameters), snapshot)
         return Answer(200, read.dump(page))
 
-    return with_schema(unit)
+    return with_schema(unit, reads=True)
 
 
 def record_get(call: Call, name: str, record_id: str) -> Answer:
@@ -91,7 +91,7 @@ def record_get(call: Call, name: str, record_id: str) -> Answer:
             return Answer(304, headers=headers)
         return Answer(200, body, headers)
 
-    return with_schema(unit)
+    return with_schema(unit, reads=True)
 
 
 def record_create(call: Call, name: str, body: Any) -> Answer:

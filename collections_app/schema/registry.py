@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import connection
 
 from collections_app import dialects
 from collections_app.models import Collection
@@ -93,23 +93,33 @@ def pinned(snapshot: Snapshot) -> Iterator[Snapshot]:
         _pinned.reset(token)
 
 
-def with_schema(unit: Callable[[Snapshot], T]) -> T:
+def with_schema(unit: Callable[[Snapshot], T], *, reads: bool = False) -> T:
     """Run a request's unit of work on one snapshot; again on the next if the schema moved under it.
 
-    Only whole units are repeated, never a part of a transaction. Raises
+    Only whole units are repeated, never a part of a transaction. What a unit that
+    only ``reads`` answers or raises counts if the schema held still to its end:
+    after a swap of two names, a hidden field's column has a public one's name. A
+    unit that writes sees to that itself, in its transaction (SchemaMoved). Raises
     ServiceUnavailable when the schema keeps moving.
     """
     for _ in range(_ATTEMPTS):
         snapshot = latest()
         with pinned(snapshot):
             try:
-                return unit(snapshot)
+                found = unit(snapshot)
             except SchemaMoved:
                 continue
-            except (OperationalError, ProgrammingError):
-                if connection.in_atomic_block or read_version() == snapshot.version:
-                    raise
+            except Exception:
+                if reads and _has_moved(snapshot):
+                    continue
+                raise
+            if not reads or not _has_moved(snapshot):
+                return found
     raise ServiceUnavailable("The schema is being changed. Please try again.")
+
+
+def _has_moved(snapshot: Snapshot) -> bool:
+    return not connection.in_atomic_block and read_version() != snapshot.version
 
 
 def known() -> Snapshot | None:

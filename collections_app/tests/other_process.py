@@ -148,6 +148,8 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
         return operation(call, *path).body.decode()
 
     match name:
+        case "churn":
+            return churn(Path(arguments["until"]))
         case "create":
             return service.collection_create(actor=SYSTEM, payload=arguments["payload"]).id
         case "update":
@@ -167,6 +169,84 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
                 "PATCH", operations.record_update, arguments["name"], arguments["id"], arguments["data"]
             )
     raise ValueError(name)
+
+
+def churn(until: Path) -> dict[str, Any]:
+    """Readers and writers of the collection ``pairs``, until that file exists.
+
+    Answers ``reads``; ``writes`` (what was acknowledged: id, left, right); ``wrong``
+    (answers that should not be); ``errors`` (status and thread → how often).
+    """
+    from django.db import connection
+
+    from accounts.principals import ANONYMOUS, SYSTEM, Principal
+    from collections_app.records import operations
+    from collections_app.records.operations import Call
+    from core.error_adapter import domain_error
+
+    told: dict[str, Any] = {"reads": 0, "writes": [], "wrong": [], "errors": {}}
+    lock = threading.Lock()
+
+    def ask(principal: Principal, method: str, query: str, operation: Callable[..., Any], *args: Any) -> Any:
+        call = Call(principal=principal, method=method, query_string=query, path="pairs")
+        return json.loads(operation(call, "pairs", *args).body)
+
+    def read_all(turn: int) -> None:
+        for item in ask(SYSTEM, "GET", "sort=-id&per_page=20", operations.record_list)["items"]:
+            if item["left"][1:] != item["right"][1:] or item["left"][0] == item["right"][0]:
+                told["wrong"].append(["two writes in one record", item])
+        told["reads"] += 1
+
+    def read_as_nobody(turn: int) -> None:
+        for item in ask(ANONYMOUS, "GET", "sort=created&per_page=20", operations.record_list)["items"]:
+            if "private" in item.values():
+                told["wrong"].append(["a hidden field was seen", item])
+        told["reads"] += 1
+
+    def read_by_a_name_that_changes(turn: int) -> None:
+        ask(SYSTEM, "GET", "filter=name='n'&sort=name&per_page=5", operations.record_list)
+        told["reads"] += 1
+
+    def write_by_a_name_that_changes(turn: int) -> None:
+        data = {"name": "n", "left": f"L{turn}b", "right": f"R{turn}b"}
+        keep(ask(SYSTEM, "POST", "", operations.record_create, data), data)
+
+    def write(turn: int) -> None:
+        tag = f"{turn}w"
+        data = {"left": f"L{tag}", "right": f"R{tag}"}
+        made = ask(SYSTEM, "POST", "", operations.record_create, data)
+        keep(made, data)
+        data = {"left": f"L{tag}+", "right": f"R{tag}+"}
+        keep(ask(SYSTEM, "PATCH", "", operations.record_update, made["id"], data), data)
+
+    def keep(record: dict[str, Any], data: dict[str, Any]) -> None:
+        if any(record[name] != value for name, value in data.items()):
+            told["wrong"].append(["answered something else than was sent", record, data])
+        with lock:
+            told["writes"].append([record["id"], record["left"], record["right"]])
+
+    def work(job: Callable[[int], None]) -> None:
+        turn = 0
+        while not until.exists():
+            turn += 1
+            try:
+                job(turn)
+            except Exception as fault:  # noqa: BLE001  # counted by status, and told to the test
+                error = domain_error(fault)
+                key = (
+                    f"{error.status if error else 500} {job.__name__} {'' if error else repr(fault)}".strip()
+                )
+                with lock:
+                    told["errors"][key] = told["errors"].get(key, 0) + 1
+        connection.close()
+
+    jobs = (read_all, read_as_nobody, read_by_a_name_that_changes, write_by_a_name_that_changes, write)
+    threads = [threading.Thread(target=work, args=[job]) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
 
 
 def _child(request: dict[str, Any], answer: int) -> None:
