@@ -23,8 +23,8 @@ from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.snapshot import Snapshot
 
 # Names that only the schema engine gives to tables, whole or on the way to another.
-_OURS = re.compile(r"(c|new__c)_[0-9a-z]{20}|(rel|tmp|new__rel)_f[0-9a-z]{10}")
-_SEARCH = re.compile(r"fts_[0-9a-z]{20}(?P<inner>_(data|idx|content|docsize|config))?")
+_OURS = re.compile(r"(c|new__c)_[0-9a-z]+|(rel|tmp|new__rel)_f[0-9a-z]+")
+_SEARCH = re.compile(r"fts_[0-9a-z]+(?P<inner>_(data|idx|content|docsize|config))?")
 _POSTGRESQL_NAMES = {"varchar": "character varying", "time": "time without time zone"}
 
 
@@ -211,7 +211,7 @@ def _permissions(snapshot: Snapshot) -> Iterator[str]:
         for action in permissions.ACTIONS
     }
     ours = {f"c_{collection_id}" for collection_id in snapshot.by_id}
-    types = ContentType.objects.filter(app_label="collections_app", model__regex=r"^c_[0-9a-z]{20}$")
+    types = ContentType.objects.filter(app_label="collections_app", model__startswith="c_")
     for model in sorted(set(types.values_list("model", flat=True)) - ours):
         yield f"The content type {model!r} belongs to no collection."
     here = dict(Permission.objects.filter(content_type__in=types).values_list("codename", "name"))
