@@ -59,7 +59,8 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
             for change in changes
         ],
     )
-    transaction.on_commit(_wake)
+    # Robust: what is committed has succeeded, whatever a listener makes of it.
+    transaction.on_commit(_wake, robust=True)
 
 
 def _dump(record: Mapping[str, Any] | None) -> str | None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from collections_app.models import IdempotencyKey
 from core import clock
@@ -31,14 +32,23 @@ class Claim:
     """A key that this request may answer."""
 
     row_id: int
+    until: datetime
 
     def answer(self, status: int, body: bytes) -> None:
-        """Store the answer; call it inside the transaction of the effect."""
-        IdempotencyKey.objects.filter(pk=self.row_id).update(status=status, body=body)
+        """Store the answer; call it inside the transaction of the effect.
+
+        Raises Conflict when the claim took so long that another request took it over:
+        that one has the effect.
+        """
+        if not self._mine().update(status=status, body=body):
+            raise Conflict("A repetition of this request was faster.")
 
     def release(self) -> None:
         """Nothing was done: the key may be used again."""
-        IdempotencyKey.objects.filter(pk=self.row_id, status=None).delete()
+        self._mine().delete()
+
+    def _mine(self) -> QuerySet[IdempotencyKey]:
+        return IdempotencyKey.objects.filter(pk=self.row_id, claimed_until=self.until, status=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ def claim(caller: str, key: str, request: str) -> Claim | Earlier:
         return _taken(caller, key, request)
     if row.pk % _SWEEP_EVERY == 0:
         IdempotencyKey.objects.filter(created__lt=now - KEPT).delete()
-    return Claim(row.pk)
+    return Claim(row.pk, row.claimed_until)
 
 
 def _taken(caller: str, key: str, request: str) -> Claim | Earlier:
@@ -91,4 +101,4 @@ def _taken(caller: str, key: str, request: str) -> Claim | Earlier:
         row.fingerprint, row.created, row.claimed_until = request, now, now + CLAIM
         row.status, row.body = None, None
         row.save()
-        return Claim(row.pk)
+        return Claim(row.pk, row.claimed_until)

@@ -54,11 +54,15 @@ def schema_change() -> Iterator[SchemaChange]:
             raise ServiceUnavailable("The data is busy; the change was not made. Please try again.") from error
         raise
     finally:
-        connection.enable_constraint_checking()
+        _check_constraints_again()
         ContentType.objects.clear_cache()
-    if connection.vendor == "sqlite":
-        # The editor may not switch them back on inside our transaction; make sure that we did.
-        assert dialects.current().execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def _check_constraints_again() -> None:
+    """The editor could not switch them back on inside our transaction."""
+    connection.enable_constraint_checking()
+    if connection.vendor == "sqlite" and not dialects.current().execute("PRAGMA foreign_keys").fetchone()[0]:
+        connection.close()  # nobody may write through a connection that has them off
 
 
 def _lock() -> None:
@@ -69,5 +73,5 @@ def _lock() -> None:
 
 
 def _is_lock_timeout(error: OperationalError) -> bool:
-    text = str(error)
-    return "database is locked" in text or "lock timeout" in text or "database table is locked" in text
+    """Locked for too long, or deadlocked; by SQLSTATE, because PostgreSQL's words depend on its language."""
+    return getattr(error.__cause__, "sqlstate", None) in ("55P03", "40P01") or "is locked" in str(error)
