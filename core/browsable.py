@@ -7,6 +7,7 @@ all optional:
 ``stored()``        the values that an edit form starts from, as a mapping; None for no form
 ``link(item)``      the address of an object in the answer, or None
 ``query_boxes``     ``(name, label, placeholder)`` of the query parameters of a list
+``heading``         the title of the page, where the name in the breadcrumbs is too short
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from django.conf import settings
 from django.template import loader
+from django.urls import Resolver404, resolve
 from django.utils.http import urlencode
 from rest_framework import renderers
 from rest_framework.request import Request, override_method
@@ -29,7 +31,7 @@ if TYPE_CHECKING:  # DRF's views import this module, by the setting that names i
     from rest_framework.response import Response
     from rest_framework.views import APIView
 
-_VERBS = {"POST": "Create", "PUT": "Save", "DELETE": "Delete"}
+_TITLES = {"create": ("Create", "Create"), "update": ("Edit", "Save")}
 
 
 class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
@@ -59,9 +61,9 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
         return {
             "project": settings.PROJECT_NAME,
             "view": view,
-            "name": self.get_name(view),
-            "description": view.get_view_description(html=True),
-            "breadcrumbs": self.get_breadcrumbs(request),
+            "name": getattr(view, "heading", None) or self.get_name(view),
+            "description": _description(view),
+            "breadcrumbs": _breadcrumbs(request),
             "response": response,
             "headers": {"Content-Type": "application/json", **dict(sorted(headers.items()))},
             "failed": response.status_code >= 400,
@@ -88,6 +90,7 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
             if method == "POST" and not getattr(view, "serializer_class", True):
                 return None
             serializer = view.get_serializer()
+            title, button = _TITLES.get(getattr(view, "action", "") or "", ("Send", "Send"))
             refused = request.method == method and response.status_code >= 400
             sent = request.data if refused and isinstance(request.data, Mapping) and request.data else None
             fields = value.get("fields", {}) if refused and isinstance(value, Mapping) else {}
@@ -95,7 +98,8 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
             raw = orjson.dumps(sample(serializer, stored), option=orjson.OPT_INDENT_2, default=str).decode()
         return {
             "method": method,
-            "title": getattr(view, "verbs", _VERBS)[method],
+            "title": title,
+            "button": button,
             "boxes": inputs,
             "raw": raw,
             "other_errors": _other_errors(fields, inputs),
@@ -106,6 +110,31 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
             return False
         with override_method(view, request, method):
             return bool(view.offers(method)) if hasattr(view, "offers") else True
+
+
+def _description(view: APIView) -> str:
+    """The first paragraph about what was asked for, else about the view."""
+    handler = getattr(view, getattr(view, "action", None) or "", None)
+    text = getattr(handler, "__doc__", None) or type(view).__doc__ or ""
+    return " ".join(text.strip().split("\n\n")[0].split()).replace("``", "")
+
+
+def _breadcrumbs(request: Request) -> list[tuple[str, str]]:
+    """Name and address of every API view on the way here."""
+    found: list[tuple[str, str]] = []
+    parts = request.path.strip("/").split("/")
+    for end in range(1, len(parts) + 1):
+        address = "/" + "/".join(parts[:end])
+        try:
+            match = resolve(address)
+        except Resolver404:
+            continue
+        view_class = getattr(match.func, "cls", None)
+        if view_class is not None:
+            view = view_class(**match.func.initkwargs)  # type: ignore[attr-defined]
+            view.kwargs = match.kwargs
+            found.append((view.get_view_name(), address))
+    return found
 
 
 def _value(data: Any) -> Any:

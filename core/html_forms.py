@@ -15,6 +15,7 @@ from rest_framework import serializers
 # What the browser's own pickers can hold; anything finer or odder is edited as text.
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)Z?")
 _TIME = re.compile(r"\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?")
+_MIDNIGHT = ("", "T00:00", "T00:00:00", "T00:00:00Z")
 _PICKERS = (
     (serializers.DateTimeField, "datetime-local", _MOMENT),
     (serializers.TimeField, "time", _TIME),
@@ -119,12 +120,17 @@ def _fill_input(box: Box, field: Any, text: str) -> None:
     if box.type == "password":
         box.value = ""
         return
+    if box.type == "date" and (text[10:] in _MIDNIGHT or not text):
+        box.value = text[:10]
+        return
     for kind, input_type, form in _PICKERS:
         if isinstance(field, kind):
             match = form.fullmatch(text)
             if match or not text:
                 box.type, box.step = input_type, "0.001" if "." in text else "1"
                 box.value = match[match.lastindex or 0] if match else ""
+            else:
+                box.type = "text"
             return
     for kind, input_type in _INPUTS:
         if isinstance(field, kind):

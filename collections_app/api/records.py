@@ -87,7 +87,12 @@ class RecordViewSet(ViewSet):
         kwargs = getattr(self, "kwargs", {})
         if self.name:
             return str(self.name)
-        return str(kwargs.get("record_id") or kwargs.get("collection") or "Records")
+        return str(kwargs.get("record_id") or "Records")
+
+    @property
+    def heading(self) -> str:
+        name = self.kwargs["collection"]
+        return f"{self.name} {name}" if self.name else str(self.kwargs.get("record_id") or f"Records of {name}")
 
     def stored(self) -> Mapping[str, Any] | None:
         """The record as it is now, or None for who may not see it."""

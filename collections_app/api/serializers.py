@@ -80,6 +80,8 @@ def _input(field: Field) -> serializers.Field[Any, Any, Any, Any]:
         kwargs["initial"] = field.default
     if not field.required:
         kwargs["allow_null"] = True
+    if field.type == "date":
+        kwargs["style"] = {"input_type": "date"}
     return field.kind.serializer_field(field, **kwargs)
 
 

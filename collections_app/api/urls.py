@@ -7,6 +7,7 @@ from rest_framework.routers import SimpleRouter
 
 from collections_app.api.collections import CollectionViewSet
 from collections_app.api.records import BatchView, RecordViewSet
+from collections_app.api.start import StartView
 
 
 class OptionalSlashRouter(SimpleRouter):
@@ -19,4 +20,8 @@ router = OptionalSlashRouter()
 router.register(r"collections/(?P<collection>[^/]+)/records", RecordViewSet, basename="record")
 router.register("collections", CollectionViewSet, basename="collection")
 
-urlpatterns = [re_path(r"^batch/?$", BatchView.as_view(), name="batch"), *router.urls]
+urlpatterns = [
+    re_path(r"^$", StartView.as_view(), name="start"),
+    re_path(r"^batch/?$", BatchView.as_view(), name="batch"),
+    *router.urls,
+]
