@@ -21,10 +21,17 @@ _CHUNK = 5000
 def check(tree: Tree, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot, prefix: str = "") -> None:
     """BadRequest for whatever the caller may not expand: the same words as for what is not there."""
     for name, below in tree.items():
-        found = _resolve(name, collection, env, snapshot)
-        if found is None:
-            raise BadRequest(f"expand: there is no relation {(prefix + name)[:80]!r}.")
-        check(below, found[0], env, snapshot, f"{prefix}{name}.")
+        check(below, related(name, collection, env, snapshot, prefix), env, snapshot, f"{prefix}{name}.")
+
+
+def related(
+    name: str, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot, prefix: str = ""
+) -> CollectionDef:
+    """The collection that a relation, or a back-relation, of this one leads to."""
+    found = _resolve(name, collection, env, snapshot)
+    if found is None:
+        raise BadRequest(f"expand: there is no relation {(prefix + name)[:80]!r}.")
+    return found[0]
 
 
 def _resolve(

@@ -32,7 +32,7 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
     expand.check(query.expand, collection, env, snapshot)
     reader = codec(collection, admin=admin)
     if query.fields is not None:
-        selecting.check(query.fields, collection, admin=admin)
+        selecting.check(query.fields, collection, query.expand, env, snapshot)
         needed = {name for name in query.expand if name in collection.by_name}
         chosen = selecting.columns(query.fields, collection, needed, admin=admin)
         if chosen is not None:
@@ -78,7 +78,7 @@ def get(
     allowed = access.condition(collection, "view", env, snapshot)
     expand.check(query.expand, collection, env, snapshot)
     if query.fields is not None:
-        selecting.check(query.fields, collection, admin=admin)
+        selecting.check(query.fields, collection, query.expand, env, snapshot)
     reader = codec(collection, admin=admin)
     dialect = dialects.current()
     sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}"

@@ -26,8 +26,11 @@ def select(collection: CollectionDef, record_id: str, *, lock: bool = True) -> R
     return records[0] if records else None
 
 
-def insert(collection: CollectionDef, records: Sequence[Record]) -> None:
-    """Insert whole records; Conflict for a value that must be unique and is not."""
+def insert(collection: CollectionDef, records: Sequence[Record], *, admin: bool = True) -> None:
+    """Insert whole records; Conflict for a value that must be unique and is not.
+
+    ``admin`` is whether those who are told may know of hidden fields.
+    """
     dialect = dialects.current()
     fields = collection.stored_fields
     key = ("insert", dialect.name)
@@ -39,7 +42,7 @@ def insert(collection: CollectionDef, records: Sequence[Record]) -> None:
     dump = [(field.name, field.kind.dump) for field in fields]
     vendor = dialect.name
     rows = [[dumper(vendor, record[name]) for name, dumper in dump] for record in records]
-    with conflicts(collection):
+    with conflicts(collection, admin=admin):
         if len(rows) == 1:
             dialect.execute(sql, rows[0])
         else:
@@ -50,14 +53,16 @@ def insert(collection: CollectionDef, records: Sequence[Record]) -> None:
         search_index.put(collection, records)
 
 
-def update(collection: CollectionDef, record: Record, changed: Mapping[str, Any]) -> None:
+def update(
+    collection: CollectionDef, record: Record, changed: Mapping[str, Any], *, admin: bool = True
+) -> None:
     """Write the changed values of one record, which ``record`` holds already."""
     dialect = dialects.current()
     mark = dialect.placeholder
     fields = [field for field in collection.stored_fields if field.name in changed]
     assignments = ", ".join(f"{quote(field.column)} = {mark}" for field in fields)
     values = [field.kind.dump(dialect.name, record[field.name]) for field in fields]
-    with conflicts(collection):
+    with conflicts(collection, admin=admin):
         dialect.execute(
             f"UPDATE {quote(collection.table)} SET {assignments} WHERE id = {mark}", [*values, record["id"]]
         )
@@ -99,8 +104,8 @@ def _insert_links(field: Field, links: Sequence[tuple[str, Sequence[str]]]) -> N
 
 
 @contextmanager
-def conflicts(collection: CollectionDef) -> Iterator[None]:
-    """Turns an engine's unique violation into Conflict, with the field's name."""
+def conflicts(collection: CollectionDef, *, admin: bool) -> Iterator[None]:
+    """Turns an engine's unique violation into Conflict, with the names of the fields that they may know of."""
     try:
         yield
     except IntegrityError as error:
@@ -109,8 +114,9 @@ def conflicts(collection: CollectionDef) -> Iterator[None]:
         names = indexes.of_violation(collection, str(error), constraint, connection.vendor)
         if not names:
             raise
+        names = [name for name in names if admin or not collection.by_name[name].hidden]
         what = " and ".join(names)
         raise Conflict(
-            f"There already is a record with this {what}.",
+            f"There already is a record with this {what}." if names else None,
             fields={name: ["This value is already in use."] for name in names},
         ) from error

@@ -5,19 +5,30 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from collections_app.records import expand
 from collections_app.records.codec import Record, visible_fields
-from collections_app.records.query import Selection
+from collections_app.records.query import Selection, Tree
+from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef, Field
+from collections_app.schema.snapshot import Snapshot
 from core.errors import BadRequest
 
 _TAGS = re.compile(r"<[^>]*>")
 
 
-def check(selection: Selection, collection: CollectionDef, *, admin: bool) -> None:
-    """BadRequest for a name that is not there, or not for this caller."""
-    known = {field.name for field in visible_fields(collection, admin=admin)}
+def check(
+    selection: Selection, collection: CollectionDef, tree: Tree, env: RuleEnv, snapshot: Snapshot, prefix: str = ""
+) -> None:
+    """BadRequest for a name that is not there, or not for this caller; ``tree`` is what is expanded."""
+    known = {field.name for field in visible_fields(collection, admin=env.principal.is_admin)}
     for name in sorted(selection.names - known):
-        raise BadRequest(f"fields: there is no field {name[:80]!r}.")
+        raise BadRequest(f"fields: there is no field {(prefix + name)[:80]!r}.")
+    for name, below in sorted(selection.expand.items()):
+        path = f"{prefix}expand.{name}"
+        if name not in tree:
+            raise BadRequest(f"fields: {path[:80]!r} is not expanded; name it in expand=.")
+        other = expand.related(name, collection, env, snapshot)
+        check(below, other, tree[name], env, snapshot, f"{path}.")
 
 
 def columns(

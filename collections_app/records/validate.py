@@ -16,6 +16,7 @@ from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields import REQUIRED, InvalidValue
 from collections_app.schema.snapshot import Snapshot
 from core import ids
+from core.error_adapter import NON_FIELD
 from core.errors import ValidationFailed
 
 IGNORED = frozenset({"created", "updated", "collection"})
@@ -23,6 +24,7 @@ ADMIN_SETS = frozenset({"role", "verified"})
 STAFF_ROLES = frozenset({"admin", "superadmin"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY_LENGTH = 32
+OTHERS_MISSING = "Values are missing that only an admin may set."
 
 
 def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool, moment: str) -> Record:
@@ -42,7 +44,9 @@ def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool
             record[name] = field.kind.empty(field)
         if field.required and name not in problems:
             absent = name not in given and field.default is None if field.value == "bool" else _empty(field, record[name])
-            if absent:
+            if absent and _concealed(field, admin=admin):
+                problems[NON_FIELD] = [OTHERS_MISSING]
+            elif absent:
                 problems[name] = [REQUIRED]
         if field.type == "autodate" and field.options["on_create"]:
             record[name] = moment
@@ -80,6 +84,14 @@ def clean_changes(
     return changes
 
 
+def _concealed(field: Field, *, admin: bool) -> bool:
+    """Whether this caller may not know of the field: its limits and conflicts would tell what it holds.
+
+    Passwords are no secret but their values; whoever makes a record may set them.
+    """
+    return field.hidden and not field.secret and not admin
+
+
 def _empty(field: Field, value: Any) -> bool:
     return bool(field.kind.is_empty(value))
 
@@ -100,7 +112,7 @@ def _clean_given(
         if field is None:
             name, modifier = split_key(key)
             field = by_name.get(name)
-        if field is None:
+        if field is None or _concealed(field, admin=admin):
             problems[str(key)[:100]] = ["Unknown field."]
             continue
         if name in IGNORED or name == "id":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,7 +78,6 @@ def world(make_collection: Any, records: Any, callers: Callers) -> Callable[...,
     return build
 
 
-
 def found(response: Any) -> Any:
     """The titles of a page, sorted; or the status where it is a refusal."""
     if response.status_code != 200:
@@ -145,7 +144,11 @@ def test_a_caller_reaches_other_records_only_under_their_own_rules(
         shown = {i["expand"]["post"]["title"] for i in expanded.json()["items"] if "expand" in i}
         assert shown == set(seen), name
         assert {i["text"] for i in filtered.json()["items"]} == {f"about {title}" for title in seen}, name
-        back = [post["title"] for team in backwards.json()["items"] for post in team.get("expand", {}).get("posts_via_team", [])]
+        back = [
+            post["title"]
+            for team in backwards.json()["items"]
+            for post in team.get("expand", {}).get("posts_via_team", [])
+        ]
         assert sorted(back) == sorted(title for title in seen if title != "nobodys"), name
         assert len(through.json()["items"]) == (3 if seen else 0), name
         order = [i["text"] for i in notes("sort=-post.title").json()["items"]]
@@ -160,8 +163,16 @@ def attempts(ids: dict[str, str], title: str) -> dict[str, tuple[str, str, Any]]
         "PUT": ("put", path("posts", record_id), {"data": {"status": "seen"}}),
         "DELETE": ("delete", path("posts", record_id), None),
         **{
-            f"batch {method}": ("post", BATCH, {"requests": [{"method": method, "collection": "posts", "id": record_id, **data}]})
-            for method, data in {"PATCH": {"data": {"status": "seen"}}, "PUT": {"data": {"status": "seen"}}, "DELETE": {}}.items()
+            f"batch {method}": (
+                "post",
+                BATCH,
+                {"requests": [{"method": method, "collection": "posts", "id": record_id, **data}]},
+            )
+            for method, data in {
+                "PATCH": {"data": {"status": "seen"}},
+                "PUT": {"data": {"status": "seen"}},
+                "DELETE": {},
+            }.items()
         },
     }
 
@@ -199,7 +210,9 @@ def test_bulk_writes_do_what_each_single_write_would(
         seen = SEEN[rule][name]
         for way, more in bodies.items():
             with undone() if seen else nothing_changes():
-                response = callers[name].post(path("posts", way), {"record_ids": [ids[title] for title in ALL], **more})
+                response = callers[name].post(
+                    path("posts", way), {"record_ids": [ids[title] for title in ALL], **more}
+                )
             if name == "anonymous":
                 assert response.status_code == 401
                 continue
@@ -256,11 +269,17 @@ def test_a_write_to_a_visible_record_is_forbidden_and_to_an_invisible_one_not_fo
         for way, (method, url, body) in attempts(ids, title).items():
             with nothing_changes():
                 answers[name, title, way] = getattr(callers[name], method)(url, body).status_code
-    assert answers == {(*key, way): status for key, status in expected.items() for way in attempts(ids, "hers")}
+    assert answers == {
+        (*key, way): status for key, status in expected.items() for way in attempts(ids, "hers")
+    }
     for way in ("bulk-delete", "bulk-update"):
         more = {"data": {"title": "x"}} if way == "bulk-update" else {}
         with undone():
-            told = callers["owner"].post(path("posts", way), {"record_ids": [*ids.values(), "none"], **more}).json()
+            told = (
+                callers["owner"]
+                .post(path("posts", way), {"record_ids": [*ids.values(), "none"], **more})
+                .json()
+            )
         assert told == {
             "success": 1,
             "failed": 3,
@@ -280,7 +299,11 @@ def test_an_update_may_not_take_a_record_out_of_its_own_rule(
     for method, url, body in (
         ("patch", path("posts", ids["hers"]), given_away),
         ("put", path("posts", ids["hers"]), {"owner": None}),
-        ("post", BATCH, {"requests": [{"method": "PUT", "collection": "posts", "id": ids["hers"], "data": given_away}]}),
+        (
+            "post",
+            BATCH,
+            {"requests": [{"method": "PUT", "collection": "posts", "id": ids["hers"], "data": given_away}]},
+        ),
     ):
         with nothing_changes():
             assert getattr(callers["owner"], method)(url, body).status_code == 403
@@ -340,26 +363,36 @@ def test_a_rule_may_ask_what_a_body_brings(
         assert owner.patch(path("posts", ids["hers"]), {"owner": callers.id("owner")}).status_code == 403
         bulk = {"record_ids": [ids["hers"]], "data": {"owner": callers.id("owner")}}
         assert owner.post(path("posts", "bulk-update"), bulk).json()["failed"] == 1
-        batch = {"requests": [{"method": "PATCH", "collection": "posts", "id": ids["hers"], "data": {"owner": None}}]}
+        batch = {
+            "requests": [
+                {"method": "PATCH", "collection": "posts", "id": ids["hers"], "data": {"owner": None}}
+            ]
+        }
         assert owner.post(BATCH, batch).status_code == 403
     assert owner.post(path("posts"), {"owner": callers.id("owner")}).status_code == 201
     assert owner.post(path("posts"), {"data": {"owner": callers.id("owner")}}).status_code == 201
     assert owner.patch(path("posts", ids["hers"]), {"title": "new"}).status_code == 200
 
 
-def test_isset_is_not_evaded_by_a_modifier_key(world: Callable[..., dict[str, str]], callers: Callers) -> None:
+def test_isset_is_not_evaded_by_a_modifier_key(
+    world: Callable[..., dict[str, str]], callers: Callers
+) -> None:
     """``status+`` sets ``status`` as much as ``status`` does."""
     ids = world(None, update_rule=f"{OWNER} && @request.body.votes:isset = false")
     admin = callers["admin"]
     schema = admin.get("/api/v1/collections/posts").json()["schema"]
-    added = admin.patch("/api/v1/collections/posts", {"schema": [*schema, {"name": "votes", "type": "integer"}]})
+    added = admin.patch(
+        "/api/v1/collections/posts", {"schema": [*schema, {"name": "votes", "type": "integer"}]}
+    )
     assert added.status_code == 200
     for key in ("votes", "votes+", "votes-", "+votes"):
         with nothing_changes():
             assert callers["owner"].patch(path("posts", ids["hers"]), {key: 5}).status_code in (403, 422), key
 
 
-def test_changed_is_true_only_for_another_value(world: Callable[..., dict[str, str]], callers: Callers) -> None:
+def test_changed_is_true_only_for_another_value(
+    world: Callable[..., dict[str, str]], callers: Callers
+) -> None:
     ids = world(None, update_rule=f"{OWNER} && @request.body.status:changed = false")
     owner, url = callers["owner"], path("posts", ids["hers"])
     with nothing_changes():
