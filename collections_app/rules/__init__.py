@@ -1,20 +1,21 @@
 """The rule language: one syntax tree, two back ends, one meaning.
 
 ``syntax`` reads text, ``names`` says what each word means and who may say it,
-``values`` holds the one table of operators, ``conditions`` turns both into SQL
-and into checks of a record in memory, ``language`` is what others call.
+``values`` holds the one table of operators. ``paths`` (relations), ``operators``
+(one comparison) and ``conditions`` (quantifiers, groups) each say the same thing
+twice, as SQL and in memory; ``language`` is what others call.
 """
 
+from collections_app.rules.env import RuleEnv
 from collections_app.rules.language import (
-    Mention,
     Rule,
-    RuleEnv,
     SortPath,
     compile_filter,
     compile_path,
     compile_rule,
     rename,
 )
+from collections_app.rules.names import Mention
 from collections_app.rules.syntax import RuleError
 
 __all__ = [

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as dc_field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from accounts.principals import ANONYMOUS, Principal
+from accounts.principals import Principal
 from collections_app import dialects
 from collections_app.rules import syntax, values
-from collections_app.rules.conditions import (
-    All, Any_, Builder, Comparison, Negation, Related, Slot, SomeRow, Sql, _Source, dynamic_value,
-)  # fmt: skip
+from collections_app.rules.conditions import All, Any_, Comparison, Negation, SomeRow
+from collections_app.rules.env import RuleEnv
+from collections_app.rules.fragments import Builder, Slot, Sql
 from collections_app.rules.names import Const, Dynamic, Mention, Moment, Operand, Path, Scope, resolve
-from collections_app.rules.syntax import RuleError, Text, Word
-from core import clock
+from collections_app.rules.paths import Related, Source
+from collections_app.rules.request_values import dynamic_value
+from collections_app.rules.syntax import RuleError, Word
 
 if TYPE_CHECKING:
     from collections_app.schema.definition import CollectionDef
@@ -25,21 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_SHAPES = 64
 _MAX_COMPILED = 2000
-
-
-@dataclass(slots=True)
-class RuleEnv:
-    """What the names of a request mean: who asks, how, with which data.
-
-    ``before`` is the stored record on updates, for ``:changed``.
-    """
-
-    principal: Principal = ANONYMOUS
-    method: str = "GET"
-    query: Mapping[str, str] = dc_field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
-    before: Mapping[str, Any] | None = None
-    now: datetime = dc_field(default_factory=clock.now)
 
 
 class Compiled:
@@ -84,7 +67,9 @@ class Compiled:
 class Rule(Compiled):
     """A compiled condition. ``local``: needs nothing but the record and the request."""
 
-    def __init__(self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]) -> None:
+    def __init__(
+        self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]
+    ) -> None:
         super().__init__([(o, id(o) in late) for o in operands if isinstance(o, Dynamic)])
         self.node = node
         self.mentions = tuple(mentions)
@@ -95,7 +80,7 @@ class Rule(Compiled):
         built = self.node.sql(Builder(env), alias)
         if isinstance(built, bool):
             return Sql("1 = 1" if built else "1 = 0")
-        return built  # type: ignore[no-any-return]
+        return built
 
     def fold(self, env: RuleEnv) -> bool | None:
         """True or False where no record could make a difference; None otherwise."""
@@ -120,7 +105,7 @@ class SortPath(Compiled):
         self.value = path.kind
 
     def _build(self, env: RuleEnv, alias: str) -> Sql:
-        source = _Source(self.path, Builder(env), alias, None, None)
+        source = Source(self.path, Builder(env), alias, None)
         if self.path.kind == "text":
             return Sql(dialects.current().text(source.expr.text), source.expr.params)
         return source.expr
@@ -133,7 +118,9 @@ class SortPath(Compiled):
 
 def compile_rule(source: str, collection: CollectionDef, snapshot: Snapshot) -> Rule:
     """A rule, which may name everything but secrets; RuleError says what is wrong and where."""
-    return _remembered(snapshot, ("rule", collection.id, source), lambda: _compile(source, collection, snapshot, None))
+    return _remembered(
+        snapshot, ("rule", collection.id, source), lambda: _compile(source, collection, snapshot, None)
+    )
 
 
 def compile_filter(source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal) -> Rule:
@@ -142,7 +129,9 @@ def compile_filter(source: str, collection: CollectionDef, snapshot: Snapshot, p
     return _remembered(snapshot, key, lambda: _compile(source, collection, snapshot, principal))
 
 
-def compile_path(source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal) -> SortPath:
+def compile_path(
+    source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal
+) -> SortPath:
     """A path with one value, to sort by; RuleError for several values or none that has an order."""
     scope = Scope(source, collection, snapshot, principal, _list_rule)
     path = resolve(Word(source, 0), scope, bare=False)
@@ -218,7 +207,9 @@ def _share_rows(nodes: list[Any]) -> list[Any]:
         else:
             rest.append(node)
     for parts in groups.values():
-        path = next(side for part in parts for side in (part.left, part.right) if isinstance(side, Path) and side.row)
+        path = next(
+            side for part in parts for side in (part.left, part.right) if isinstance(side, Path) and side.row
+        )
         rest.append(SomeRow(path.hops[0], tuple(parts)))
     return rest
 
@@ -230,14 +221,27 @@ def _row_of(node: Comparison) -> str:
     return ""
 
 
-def _comparison(tree: syntax.Compare, scope: Scope, operands: list[Operand], late: set[int], bare: bool) -> Comparison:
+def _comparison(
+    tree: syntax.Compare, scope: Scope, operands: list[Operand], late: set[int], bare: bool
+) -> Comparison:
     left = resolve(tree.left, scope, bare=False)
     right = resolve(tree.right, scope, bare=bare)
-    if isinstance(left, Path) and isinstance(right, Path) and left.row and right.row and left.row != right.row:
+    if (
+        isinstance(left, Path)
+        and isinstance(right, Path)
+        and left.row
+        and right.row
+        and left.row != right.row
+    ):
         raise RuleError("Two different @collection rows can't be compared", scope.source, tree.position)
     for one, other in ((left, right), (right, left)):
         _check(one, other, tree, scope)
-        if isinstance(one, Dynamic) and isinstance(other, Path) and other.kind == "text" and one.source == "auth":
+        if (
+            isinstance(one, Dynamic)
+            and isinstance(other, Path)
+            and other.kind == "text"
+            and one.source == "auth"
+        ):
             late.add(id(one))
     operands += [left, right]
     return Comparison(left, tree.op, tree.any_of, right)
@@ -259,7 +263,9 @@ def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> 
         return
     if isinstance(other, Path):
         if one.kind == "json" or values.family(one.kind) != values.family(other.kind):
-            raise RuleError(f"{one.text[:60]!r} and {other.text[:60]!r} can't be compared", scope.source, position)
+            raise RuleError(
+                f"{one.text[:60]!r} and {other.text[:60]!r} can't be compared", scope.source, position
+            )
     elif isinstance(other, Const) and one.kind != "json":
         try:
             values.coerce(one.kind, other.value, written=other.written)
@@ -268,10 +274,9 @@ def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> 
                 f"{one.text[:60]!r} is compared with {other.written[:60]!r}, which is not {error}",
                 scope.source, other.position,
             ) from error  # fmt: skip
-    elif isinstance(other, Moment) and one.kind not in ("datetime", "json") and (
-        values.family(one.kind) != other.kind
+    elif (
+        isinstance(other, Moment)
+        and one.kind not in ("datetime", "json")
+        and (values.family(one.kind) != other.kind)
     ):
         raise RuleError(f"{one.text[:60]!r} and {other.name} can't be compared", scope.source, position)
-
-
-__all__ = ["Mention", "Rule", "RuleEnv", "SortPath", "Text", "compile_filter", "compile_path", "compile_rule", "rename"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from accounts.principals import Principal
 from collections_app.rules import values
 from collections_app.rules.syntax import RuleError, Text, Word, is_number
+from core import clock
 
 if TYPE_CHECKING:
     from collections_app.rules.language import Rule
@@ -65,7 +66,9 @@ class Dynamic:
 
     @property
     def kind(self) -> str:
-        return "bool" if self.modifier in ("isset", "changed") else "number" if self.modifier == "length" else ""
+        return (
+            "bool" if self.modifier in ("isset", "changed") else "number" if self.modifier == "length" else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +173,6 @@ def _special(text: str, position: int, scope: Scope) -> Operand:
             if prefix == "@collection.":
                 return _any_row(rest, position + len(prefix), text, position, scope)
             return _request(rest, text, position, scope)
-    from core import clock
-
     known = values.macro(text, clock.now())
     if known is None:
         raise RuleError(f"There is no {text[:80]!r}", scope.source, position)
@@ -195,7 +196,7 @@ def _request(rest: str, text: str, position: int, scope: Scope) -> Dynamic:
 
 def _any_row(rest: str, start: int, text: str, position: int, scope: Scope) -> Path:
     head, dot, tail = rest.partition(".")
-    name, _, alias = head.partition(":")
+    name = head.partition(":")[0]
     target = scope.snapshot.by_name.get(name)
     if target is None or not dot:
         raise RuleError(f"There is no collection {name[:80]!r}", scope.source, position)
@@ -234,7 +235,9 @@ def _walk(
             other, via = back
             guard = scope.guard(other, text, position)
             scope.mentions.append(Mention(start, start + len(other.name), "collection", other.id))
-            scope.mentions.append(Mention(start + len(part) - len(via.name), start + len(part), "field", via.id))
+            scope.mentions.append(
+                Mention(start + len(part) - len(via.name), start + len(part), "field", via.id)
+            )
             hops.append(Hop("back_many" if via.storage == "through" else "back", via, other, guard))
             collection = other
         elif field is None or not scope.readable(field):
@@ -243,11 +246,15 @@ def _walk(
             if not field.system:
                 scope.mentions.append(Mention(start, start + len(part), "field", field.id))
             if last or field.value in ("json", "geo"):
-                return _end(field, tuple(parts[index + 1 :]), modifier, text, position, scope, hops, collection, row)
+                return _end(
+                    field, tuple(parts[index + 1 :]), modifier, text, position, scope, hops, collection, row
+                )
             if not field.target:
                 raise scope.unknown(text, position)
             other = scope.snapshot.by_id[field.target]
-            hops.append(Hop("many" if field.multiple else "one", field, other, scope.guard(other, text, position)))
+            hops.append(
+                Hop("many" if field.multiple else "one", field, other, scope.guard(other, text, position))
+            )
             collection = other
         if len(hops) > MAX_HOPS:
             raise RuleError(f"More than {MAX_HOPS} relations in one path", scope.source, position)
@@ -279,5 +286,14 @@ def _end(
         raise RuleError("Only lists have an :each", scope.source, position)
     multiple = many or any(hop.kind != "one" for hop in hops)
     return Path(
-        tuple(hops), collection, field, json, "" if modifier == "each" else modifier, kind, multiple, position, text, row
+        tuple(hops),
+        collection,
+        field,
+        json,
+        "" if modifier == "each" else modifier,
+        kind,
+        multiple,
+        position,
+        text,
+        row,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn
 
 from core.errors import BadRequest
 
@@ -25,6 +24,7 @@ _TOKEN = re.compile(
     |(?P<word>[^\s()&|'"=!<>~?]+)""",
     re.VERBOSE | re.DOTALL,
 )
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -98,14 +98,13 @@ class _Parser:
         self.comparisons = 0
         if len(source) > MAX_LENGTH:
             raise BadRequest(f"The expression is longer than {MAX_LENGTH:,} characters.")
-        for position, char in enumerate(source):
-            if char == "\x00" or "\ud800" <= char <= "\udfff":
-                self.fail("This character is not allowed", position)
+        if (forbidden := _FORBIDDEN.search(source)) is not None:
+            raise self.error("This character is not allowed", forbidden.start())
         self.tokens = self._tokens()
         self.at = 0
 
-    def fail(self, message: str, position: int) -> NoReturn:
-        raise RuleError(message, self.source, position)
+    def error(self, message: str, position: int) -> RuleError:
+        return RuleError(message, self.source, position)
 
     def _tokens(self) -> list[tuple[str, str, int]]:
         found, position = [], 0
@@ -114,7 +113,7 @@ class _Parser:
             if match is None:
                 char = self.source[position]
                 hint = "This quote is never closed" if char in "'\"" else f"Unexpected {char!r}"
-                self.fail(hint, position)
+                raise self.error(hint, position)
             kind = str(match.lastgroup)
             if kind != "space":
                 found.append((kind, match.group(), position))
@@ -124,11 +123,11 @@ class _Parser:
 
     def parse(self) -> Node:
         if self.tokens[0][0] == "end":
-            self.fail("The expression is empty", 0)
+            raise self.error("The expression is empty", 0)
         node = self._or(0)
         kind, text, position = self.tokens[self.at]
         if kind != "end":
-            self.fail(f"Expected && or ||, not {text!r}", position)
+            raise self.error(f"Expected && or ||, not {text!r}", position)
         return node
 
     def _or(self, depth: int) -> Node:
@@ -146,19 +145,19 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _unit(self, depth: int) -> Node:
-        kind, text, position = self.tokens[self.at]
+        kind, _, position = self.tokens[self.at]
         if depth >= MAX_DEPTH:
-            self.fail(f"Nested deeper than {MAX_DEPTH} levels", position)
+            raise self.error(f"Nested deeper than {MAX_DEPTH} levels", position)
         if kind == "not":
             self.at += 1
             if self.tokens[self.at][0] != "open":
-                self.fail("Expected ( after !", self.tokens[self.at][2])
+                raise self.error("Expected ( after !", self.tokens[self.at][2])
             return Not(self._unit(depth))
         if kind == "open":
             self.at += 1
             node = self._or(depth + 1)
             if self.tokens[self.at][0] != "close":
-                self.fail("Expected )", self.tokens[self.at][2])
+                raise self.error("Expected )", self.tokens[self.at][2])
             self.at += 1
             return node
         return self._comparison()
@@ -167,11 +166,13 @@ class _Parser:
         left = self._operand()
         kind, text, position = self.tokens[self.at]
         if kind != "op":
-            self.fail(f"Expected an operator such as = after this; write {_shown(left)} = true for yes/no", position)
+            raise self.error(
+                f"Expected an operator such as = after this; write {_shown(left)} = true for yes/no", position
+            )
         self.at += 1
         self.comparisons += 1
         if self.comparisons > MAX_COMPARISONS:
-            self.fail(f"More than {MAX_COMPARISONS} comparisons", position)
+            raise self.error(f"More than {MAX_COMPARISONS} comparisons", position)
         right = self._operand()
         return Compare(left, text.lstrip("?"), text.startswith("?"), right, position)
 
@@ -183,7 +184,9 @@ class _Parser:
         if kind == "word":
             self.at += 1
             return Word(text, position)
-        self.fail("Expected a name or a value" if kind != "end" else "The expression ends too early", position)
+        raise self.error(
+            "Expected a name or a value" if kind != "end" else "The expression ends too early", position
+        )
 
 
 def _shown(operand: Word | Text) -> str:

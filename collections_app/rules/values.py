@@ -17,6 +17,8 @@ from django.utils.dateparse import parse_time
 from collections_app.dialects import fold
 from collections_app.schema.fields.temporal import parse_moment
 
+# Each negation and the operator that it negates.
+NEGATIONS = {"!=": "=", "!~": "~"}
 NUMERIC = frozenset({"number", "integer", "decimal"})
 
 
@@ -62,7 +64,9 @@ def coerce(kind: str, value: Any, *, written: str | None = None) -> Any:
             raise Unfit("true or false")
         return known
     if kind == "datetime":
-        moment = value if isinstance(value, datetime) else parse_moment(value) if isinstance(value, str) else None
+        moment = (
+            value if isinstance(value, datetime) else parse_moment(value) if isinstance(value, str) else None
+        )
         if moment is None:
             raise Unfit("an ISO 8601 date")
         return moment.astimezone(UTC).replace(tzinfo=None).isoformat()

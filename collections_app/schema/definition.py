@@ -315,7 +315,9 @@ def _indexed(indexes: Any) -> dict[str, int]:
     limits: dict[str, int] = {}
     for entry in indexes if isinstance(indexes, list) else []:
         names = entry.get("fields") if isinstance(entry, Mapping) else None
-        for name in names if isinstance(names, list) else []:
+        if not isinstance(names, list):
+            continue
+        for name in names:
             if isinstance(name, str):
                 limits[name] = min(limits.get(name, INDEX_BYTES), INDEX_BYTES // len(names))
     return limits

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collections_app import rules
-from collections_app.rules import RuleEnv, conditions, values
+from collections_app.rules import RuleEnv, conditions, operators, values
 from collections_app.rules.tests import world
 from collections_app.schema import registry
 
@@ -91,7 +91,13 @@ worlds = st.tuples(
 def populate(data: Any) -> None:
     rows, names, sizes, grants = data
     world.clear()
-    world.put("teams", *({"id": f"t{i}", "name": name, "size": size} for i, (name, size) in enumerate(zip(names, sizes, strict=True))))
+    world.put(
+        "teams",
+        *(
+            {"id": f"t{i}", "name": name, "size": size}
+            for i, (name, size) in enumerate(zip(names, sizes, strict=True))
+        ),
+    )
     world.put("people", *({"id": f"p{i}", **row} for i, row in enumerate(rows)))
     if grants:
         world.put("grants", *({"who": who, "what": what} for who, what in grants))
@@ -106,7 +112,13 @@ QUIET = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 
 
 @QUIET
-@given(data=worlds, sources=st.lists(expressions(), min_size=12, max_size=12), who=st.integers(0, 2), body=st.integers(0, 4), as_filter=st.booleans())
+@given(
+    data=worlds,
+    sources=st.lists(expressions(), min_size=12, max_size=12),
+    who=st.integers(0, 2),
+    body=st.integers(0, 4),
+    as_filter=st.booleans(),
+)
 def test_sql_and_memory_agree(
     small_world: None, data: Any, sources: list[str], who: int, body: int, as_filter: bool
 ) -> None:
@@ -126,7 +138,9 @@ def test_sql_and_memory_agree(
         except rules.RuleError:
             continue
         for _ in range(2):  # the second time from the cache of shapes
-            assert world.by_sql(rule, env, collection.table) == world.by_memory(rule, env, rows, memory), source
+            assert world.by_sql(rule, env, collection.table) == world.by_memory(rule, env, rows, memory), (
+                source
+            )
 
 
 # -- the test would notice ----------------------------------------------------------
@@ -165,10 +179,10 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "lower instead of fold": lambda p: p.setattr(values, "fold", str.lower),
     "no folding": lambda p: p.setattr(values, "fold", str),
     "underscore is a wildcard": lambda p: p.setattr(
-        conditions, "compare", _compare_with(**{"~": lambda a, b: bool(a and b) and (b == "_" or values.fold(b) in values.fold(a))})
+        operators, "compare", _compare_with(**{"~": lambda a, b: bool(a and b) and (b == "_" or values.fold(b) in values.fold(a))})
     ),
     "empty sorts as a value": lambda p: p.setattr(
-        conditions, "compare", _compare_with(**{"<": lambda a, b: (a or 0 if not isinstance(b, str) else a or "") < b})
+        operators, "compare", _compare_with(**{"<": lambda a, b: (a or 0 if not isinstance(b, str) else a or "") < b})
     ),
     "null is not ''": lambda p: p.setattr(values, "is_empty", lambda v: v is None),
     "all becomes any": lambda p: p.setattr(conditions, "_over", lambda op, any_of, results: any(results)),
@@ -183,7 +197,7 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         conditions.Negation, "check", lambda self, row, env, related: self.part.check(row, env, related)
     ),
     "equal ignores case": lambda p: p.setattr(
-        conditions, "compare",
+        operators, "compare",
         _compare_with(**{"=": lambda a, b: a == b or (isinstance(a, str) and isinstance(b, str) and a.lower() == b.lower())}),
     ),
 }  # fmt: skip

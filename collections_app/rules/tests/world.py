@@ -24,9 +24,30 @@ TEXTS = [
 NUMBERS = [None, 0, -0.0, 1, -1, 1.5, 2**53, 1e300, -1e-300, 0.1]
 INTEGERS = [None, 0, 1, -1, 2**63 - 1, -(2**63), 42]
 DECIMALS = [None, "0", "0.1", "19.90", "-5.25", "999999999999.99"]
-MOMENTS = [None, "2025-01-15", "2025-01-15T00:00:00.000001Z", "2025-01-15T00:00:00.5Z", "1999-12-31T23:59:59Z", "2026-11-21"]
+MOMENTS = [
+    None,
+    "2025-01-15",
+    "2025-01-15T00:00:00.000001Z",
+    "2025-01-15T00:00:00.5Z",
+    "1999-12-31T23:59:59Z",
+    "2026-11-21",
+]
 TIMES = [None, "10:30", "10:30:00.5", "00:00", "23:59:59"]
-JSON = [None, {}, {"k": 1}, {"k": "1"}, {"k": None}, {"k": ""}, {"k": True}, {"k": {"n": "É"}}, {"k": [1, 2]}, [1, 2], "", "x", 5]
+JSON = [
+    None,
+    {},
+    {"k": 1},
+    {"k": "1"},
+    {"k": None},
+    {"k": ""},
+    {"k": True},
+    {"k": {"n": "É"}},
+    {"k": [1, 2]},
+    [1, 2],
+    "",
+    "x",
+    5,
+]
 PLACES = [None, {"lon": 0, "lat": 0}, {"lon": -1.5, "lat": 51}]
 
 
@@ -67,7 +88,9 @@ class Memory:
         self.rows: dict[str, list[Record]] = {}
         for collection in snapshot.by_id.values():
             reader = whole_codec(collection)
-            fetched = dialects.current().execute(f"SELECT {reader.columns} FROM {quote(collection.table)} AS t")
+            fetched = dialects.current().execute(
+                f"SELECT {reader.columns} FROM {quote(collection.table)} AS t"
+            )
             self.rows[collection.id] = orjson.loads(orjson.dumps(reader.records(fetched.fetchall())))
 
     def by_ids(self, collection_id: str, ids: Sequence[str]) -> list[Record]:
@@ -95,7 +118,20 @@ def by_memory(rule: Rule, env: RuleEnv, rows: Sequence[Record], memory: Memory) 
 
 PRINCIPALS = [
     Principal(),
-    Principal(id="a", collection="users", email="É@x.co", role="user", verified=True, fields={"team": "", "level": 3}),
+    Principal(
+        id="a",
+        collection="users",
+        email="É@x.co",
+        role="user",
+        verified=True,
+        fields={"team": "", "level": 3},
+    ),
     Principal(id="É", collection="people", email="", role="editor", fields={"tags": ["a", "É"]}),
 ]
-BODIES: list[dict[str, Any] | None] = [None, {}, {"name": "a", "n": 1}, {"name": "", "s": ["a", "b"]}, {"n": "1", "b": True}]
+BODIES: list[dict[str, Any] | None] = [
+    None,
+    {},
+    {"name": "a", "n": 1},
+    {"name": "", "s": ["a", "b"]},
+    {"n": "1", "b": True},
+]
