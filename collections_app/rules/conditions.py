@@ -102,7 +102,7 @@ class SomeRow:
     def check(self, row: Row, env: RuleEnv, related: Related | None) -> bool:
         assert related is not None
         for other in related.all(self.hop.collection.id):
-            if passes(self.hop, other, env) and all(
+            if passes(self.hop, other, env, related) and all(
                 part.check_at(row, other, env, related) for part in self.parts
             ):
                 return True

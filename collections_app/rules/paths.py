@@ -31,8 +31,8 @@ class Related(Protocol):
     def all(self, collection_id: str) -> list[Row]: ...
 
 
-def passes(hop: Hop, row: Row, env: RuleEnv) -> bool:
-    return hop.guard is None or hop.guard.check(row, env)
+def passes(hop: Hop, row: Row, env: RuleEnv, related: Related | None) -> bool:
+    return hop.guard is None or hop.guard.check(row, env, related)
 
 
 def guard_sql(hop: Hop, builder: Builder, alias: str) -> Sql | None:
@@ -54,7 +54,7 @@ def path_values(
         assert related is not None, "this rule needs other rows"
         following: list[Row] = []
         for one in rows:
-            following += [found for found in _follow(hop, one, related) if passes(hop, found, env)]
+            following += [found for found in _follow(hop, one, related) if passes(hop, found, env, related)]
         rows = following
     for one in rows:
         yield from _field_values(path, one)
