@@ -47,6 +47,7 @@ def _current(field: Field, before: Mapping[str, Any] | None) -> Any:
 
 def apply_modifier(field: Field, modifier: str, current: Any, operand: Any) -> Any:
     """The value that results; InvalidValue where the field has no such modifier."""
+    current = _operable(field, current)
     if field.multiple:
         items = as_list(operand)
         if modifier == "+":
@@ -71,6 +72,25 @@ def apply_modifier(field: Field, modifier: str, current: Any, operand: Any) -> A
     if field.value == "integer" and result != result.to_integral_value():
         raise InvalidValue("A valid integer is required.")
     return int(result) if field.value == "integer" else str(result)
+
+
+def _operable(field: Field, current: Any) -> Any:
+    """What a modifier can work on: the same request may have set the field to anything."""
+    if current is None:
+        return [] if field.multiple else 0
+    if field.multiple:
+        if not isinstance(current, list):
+            raise InvalidValue("Expected a list of texts.")
+        return _texts(current)
+    if field.value not in ("number", "integer", "decimal"):
+        return current
+    try:
+        number = None if isinstance(current, bool) else Decimal(str(current))
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or abs(number.adjusted()) > 400:
+        raise InvalidValue("A valid number is required.")
+    return current
 
 
 def _texts(items: list[Any]) -> list[str]:

@@ -124,7 +124,7 @@ def _clean_given(
             if not admin:
                 problems[name] = ["Only an admin may set this."]
                 continue
-            if name == "role" and raw in STAFF_ROLES:
+            if name == "role" and isinstance(raw, str) and raw in STAFF_ROLES:
                 problems[name] = [f"The role {raw!r} belongs to staff accounts."]
                 continue
         try:

@@ -356,7 +356,7 @@ def _read_fields(
         return []
     before = {field.name: field.id for field in previous.own_fields} if previous else {}
     known_ids = {field.id for field in previous.own_fields} if previous else None
-    named_ids = {entry.get("id") for entry in raw if isinstance(entry, Mapping)}
+    named_ids = {str(entry.get("id")) for entry in raw if isinstance(entry, Mapping)}
     fields: list[Field] = []
     for position, entry in enumerate(raw):
         where = f"schema[{position}]"

@@ -120,7 +120,8 @@ class Time(FieldType):
         return None if vendor == "sqlite" else time.isoformat
 
     def json_schema(self, field: Any) -> dict[str, Any]:
-        return {"type": "string", "format": "time"}
+        # JSON Schema's own format "time" has an offset, which a time of day has not.
+        return {"type": "string", "pattern": r"^\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"}
 
     def serializer_field(self, field: Any, **kwargs: Any) -> serializers.Field[Any, Any, Any, Any]:
         return serializers.TimeField(**kwargs)
