@@ -150,6 +150,8 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
     match name:
         case "churn":
             return churn(Path(arguments["until"]))
+        case "write_many":
+            return write_many(**arguments)
         case "create":
             return service.collection_create(actor=SYSTEM, payload=arguments["payload"]).id
         case "update":
@@ -247,6 +249,27 @@ def churn(until: Path) -> dict[str, Any]:
     for thread in threads:
         thread.join()
     return told
+
+
+def write_many(name: str, threads: int, turns: int) -> dict[str, Any]:
+    """``threads`` writers at once, ``turns`` records each; answers ``written`` and ``errors``."""
+    from accounts.principals import SYSTEM
+    from collections_app.records import operations
+    from collections_app.records.operations import Call
+    from collections_app.tests.threads import at_once
+
+    def write() -> int:
+        for _ in range(turns):
+            operations.record_create(
+                Call(principal=SYSTEM, method="POST", path=name), name, {"title": "there"}
+            )
+        return turns
+
+    answers = at_once(*[write] * threads)
+    return {
+        "written": sum(answer for answer in answers if isinstance(answer, int)),
+        "errors": [repr(answer) for answer in answers if not isinstance(answer, int)],
+    }
 
 
 def _child(request: dict[str, Any], answer: int) -> None:
