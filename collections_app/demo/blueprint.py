@@ -40,7 +40,7 @@ class Blueprint:
 
     def field_id(self, name: str) -> str:
         """The same in every installation. It is the mark of the demo: ids outlive every rename."""
-        return "demo" + hashlib.blake2b(f"{self.name}.{name}".encode(), digest_size=6).hexdigest()
+        return "fdemo" + hashlib.blake2b(f"{self.name}.{name}".encode(), digest_size=6).hexdigest()
 
     @property
     def mark(self) -> str:
