@@ -33,6 +33,15 @@ def _ordered(collection: CollectionDef) -> list[Field]:
     return head + [field for field in collection.fields if field.id not in _HEAD]
 
 
+def _column(field: Field) -> str:
+    column = f"t.{quote(field.column)}"
+    return column if field.value == "text" else dialects.current().raw(column)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class Codec:
     """Reads and writes records of a collection with a given choice of fields.
 
@@ -45,39 +54,32 @@ class Codec:
         stored = [field for field in fields if field.storage in ("column", "list")]
         if not any(field.id == "id" for field in stored):
             stored.insert(0, collection.by_id["id"])
-        raw = dialects.current().raw
-        self.columns = ", ".join(
-            f"t.{quote(field.column)}" if field.value == "text" else raw(f"t.{quote(field.column)}") for field in stored
-        )
+        columns = {field.name: _column(field) for field in stored}
+        if any(field.storage == "name" for field in fields):
+            # Every row carries its collection's name, in its place behind the id.
+            columns = {"id": columns.pop("id"), "collection": f"'{collection.name}'", **columns}
+        self.columns = ", ".join(columns.values())
         self.stored = tuple(stored)
         self.through = tuple(field for field in fields if field.storage == "through")
-        self._names = [field.name for field in stored]
+        self._names = tuple(columns)
         # Where a driver's value, or the lack of one, is not yet the record's.
-        self._loaders: list[tuple[int, Any, Any]] = []
-        for position, field in enumerate(stored):
-            load, empty = field.kind.loader(field, vendor), field.kind.empty(field)
-            if load is not None or empty is not None:
-                self._loaders.append((position, load, empty))
-        self._name_at = next(
-            (position for position, field in enumerate(fields) if field.storage == "name"), None
-        )
+        self._loaders = [
+            (field.name, load or _as_it_is, field.kind.empty(field))
+            for field in stored
+            if (load := field.kind.loader(field, vendor)) is not None or field.kind.empty(field) is not None
+        ]
         self._order = [field.name for field in fields]
-        self._in_order = not self.through and self._name_at in (None, 1)
 
     def record(self, row: Sequence[Any]) -> Record:
         """One row's record, without what lives in other tables."""
-        values = list(row)
-        for position, load, empty in self._loaders:
-            value = values[position]
-            if value is None:
-                values[position] = [] if empty == [] else empty
-            elif load is not None:
-                values[position] = load(value)
-        names = self._names
-        if self._name_at is not None:
-            values.insert(1, self.collection.name)
-            names = [names[0], "collection", *names[1:]]
-        return dict(zip(names, values, strict=True))
+        record = dict(zip(self._names, row, strict=True))
+        for name, load, empty in self._loaders:
+            value = record[name]
+            if value is not None:
+                record[name] = load(value)
+            elif empty is not None:
+                record[name] = [] if empty == [] else empty
+        return record
 
     def records(self, rows: Iterable[Sequence[Any]]) -> list[Record]:
         """All rows' records, whole."""

@@ -44,7 +44,12 @@ class Order:
     def __init__(self, keys: list[Key], text: str, *, random: bool = False) -> None:
         self.keys = keys
         self.random = random
-        self.digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        self._text = text
+
+    @property
+    def digest(self) -> str:
+        """Names the order, so that a cursor isn't taken for another list's."""
+        return hashlib.blake2b(self._text.encode(), digest_size=4).hexdigest()
 
     def sql(self) -> tuple[str, list[Any]]:
         """The ORDER BY list and its parameters."""
