@@ -139,8 +139,8 @@ def _clean_given(
 
 def _clean_value(field: Field, raw: Any, before: Record | None) -> Any:
     if raw is None or raw == "" or raw == []:
-        if raw == "" and field.value == "text" and not (field.unique or field.target or field.multiple):
-            return "" if field.type != "select" else None
+        if raw == "" and field.kind.keeps_empty_text and not field.unique:
+            return ""
         return field.kind.empty(field)
     if field.type == "file" and before is not None and raw == before[field.name]:
         return raw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from collections_app.api.collections import DEFAULT_PER_PAGE
 from collections_app.api.openapi.audience import Audience
 from collections_app.api.openapi.parts import (
     READING,
@@ -13,6 +14,7 @@ from collections_app.api.openapi.parts import (
     Json,
     answer,
     closed,
+    components,
     ref,
     refusals,
     schema_ref,
@@ -103,7 +105,7 @@ def paths(audience: Audience) -> dict[str, Json]:
             "listCollections",
             "List collections",
             {"200": answer("For admins all; for others those that they may list.", schema_ref(f"{shown}Page")), **refusals(READING)},
-            parameters=[ref("parameters", "page"), ref("parameters", "per_page")],
+            parameters=_paging(),
         )
     }
     one: Json = {
@@ -137,6 +139,13 @@ def paths(audience: Audience) -> dict[str, Json]:
         "/api/v1/collections/{collection}": one,
         "/api/v1/batch": {"post": batch},
     }
+
+
+def _paging() -> list[Json]:
+    shared = components()["parameters"]
+    per_page = shared["per_page"]
+    page = {**shared["page"], "description": "Which page."}
+    return [page, {**per_page, "schema": {**per_page["schema"], "default": DEFAULT_PER_PAGE}}]
 
 
 def _operation(operation_id: str, summary: str, responses: Json, **more: Any) -> Json:
@@ -221,7 +230,12 @@ def _index() -> Json:
 
 def _rules() -> Json:
     return {
-        key: {"type": ["string", "null"], "description": "An expression; null is everyone.", "maxLength": 4000}
+        key: {
+            "type": ["string", "null"],
+            "description": "An expression; null is everyone.",
+            "minLength": 1,
+            "maxLength": 4000,
+        }
         for key in RULES
     }
 

@@ -36,6 +36,8 @@ def sent(field: Field, target: CollectionDef | None) -> Schema:
     schema = dict(field.kind.json_schema(field))
     if not field.required:
         schema = nullable(schema)
+    elif field.value == "text" and not field.multiple:
+        schema["minLength"] = max(1, schema.get("minLength", 1))
     if field.default is not None:
         schema["default"] = field.default
     return _described(schema, _about(field, target))

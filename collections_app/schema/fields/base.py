@@ -56,6 +56,8 @@ class FieldType:
     can_be_unique: ClassVar[bool] = True
     can_be_indexed: ClassVar[bool] = True
     sortable: ClassVar[bool] = True
+    # Whether '' is a value of its own; to all others it is the same as no value.
+    keeps_empty_text: ClassVar[bool] = False
 
     # -- definition -------------------------------------------------------
     def options(self, raw: Mapping[str, Any]) -> dict[str, Any]:

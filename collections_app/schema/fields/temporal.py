@@ -121,7 +121,7 @@ class Time(FieldType):
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         # JSON Schema's own format "time" has an offset, which a time of day has not.
-        return {"type": "string", "pattern": r"^\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"}
+        return {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?$"}
 
     def serializer_field(self, field: Any, **kwargs: Any) -> serializers.Field[Any, Any, Any, Any]:
         return serializers.TimeField(**kwargs)

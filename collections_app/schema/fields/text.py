@@ -25,6 +25,7 @@ class Text(FieldType):
     name, label = "text", "Plain text"
     validation_keys = _LENGTH_KEYS
     searchable = True
+    keeps_empty_text = True
 
     def check_validation(self, validation: Mapping[str, Any]) -> None:
         low, high = validation.get("min_length"), validation.get("max_length")
@@ -105,19 +106,24 @@ class Markdown(LongText):
 class Formed(Text):
     """Texts of a fixed form: one regular expression, one sentence."""
 
-    form: re.Pattern[str]
+    form: re.Pattern[str] | None = None
     message: str
-    searchable = False
+    searchable = keeps_empty_text = False
 
     def normalise(self, field: Any, text: str) -> str:
         text = text.strip()
-        if not self.form.fullmatch(text):
+        if self.form is None or not self.form.fullmatch(text):
             raise InvalidValue(self.message)
         return text
+
+    def json_schema(self, field: Any) -> dict[str, Any]:
+        schema = super().json_schema(field)
+        return schema if self.form is None else {**schema, "pattern": f"^({self.form.pattern})$"}
 
 
 class Email(Text):
     name, label = "email", "E-mail"
+    keeps_empty_text = False
 
     def normalise(self, field: Any, text: str) -> str:
         text = text.strip()
@@ -139,6 +145,7 @@ class Email(Text):
 
 class Url(Text):
     name, label = "url", "URL"
+    keeps_empty_text = False
     _valid = URLValidator(schemes=["http", "https"])
 
     def normalise(self, field: Any, text: str) -> str:
@@ -188,6 +195,9 @@ class Ip(Formed):
             return str(ipaddress.ip_address(text.strip()))
         except ValueError as error:
             raise InvalidValue(self.message) from error
+
+    def json_schema(self, field: Any) -> dict[str, Any]:
+        return {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 
 
 class Uuid(Formed):
