@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -305,7 +306,7 @@ def test_ids_of_events_follow_each_records_history(make_collection: Any, records
     for record_id in ids:
         history = list(Event.objects.filter(record_id=record_id).order_by("id"))
         assert [event.data["count"] for event in history] == list(range(33))
-        for earlier, later in zip(history, history[1:], strict=False):
+        for earlier, later in itertools.pairwise(history):
             assert later.previous == earlier.data
 
 
