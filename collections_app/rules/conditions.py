@@ -146,9 +146,7 @@ class Comparison:
         one, two = plain(left, env, kind), plain(right, env, kind)
         if isinstance(one, list) or isinstance(two, list):
             pairs = [(a, b) for a in as_list(one) for b in as_list(two)]
-            return _over(
-                self.op, self.any_of, [safe(NEGATIONS.get(self.op, self.op), a, b) for a, b in pairs]
-            )
+            return _over(self.op, self.any_of, [safe(NEGATIONS.get(self.op, self.op), a, b) for a, b in pairs])
         return safe(self.op, one, two)
 
     def _sides(self, env: RuleEnv) -> tuple[Any, Any]:
@@ -198,9 +196,7 @@ class Comparison:
             )
         return self._over_rows(test, froms, wheres, sides)
 
-    def _over_rows(
-        self, test: Sql | bool, froms: list[Sql], wheres: list[Sql], sides: tuple[Any, Any]
-    ) -> Sql | bool:
+    def _over_rows(self, test: Sql | bool, froms: list[Sql], wheres: list[Sql], sides: tuple[Any, Any]) -> Sql | bool:
         """The quantifier over the rows of multi-valued sides."""
 
         def some(condition: Sql | bool) -> Sql | bool:
@@ -295,15 +291,11 @@ def _nested(
     verdicts = []
     for item in items:
         results = [
-            element(positive, kind, item, o, 0, path)
-            if left_is_list
-            else element(positive, kind, o, item, path, 0)
+            element(positive, kind, item, o, 0, path) if left_is_list else element(positive, kind, o, item, path, 0)
             for o in others
         ]
         many = isinstance(path, Path) and path.multiple and not path.row
-        verdicts.append(
-            _over(op, any_of, results) if many else (not results[0] if op in NEGATIONS else results[0])
-        )
+        verdicts.append(_over(op, any_of, results) if many else (not results[0] if op in NEGATIONS else results[0]))
     return any(verdicts) if any_of else all(verdicts)
 
 

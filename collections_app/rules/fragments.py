@@ -32,9 +32,7 @@ class Sql:
 
 def sql(template: str, *parts: Sql) -> Sql:
     """Fill ``{}`` in the template; the parameters follow the parts."""
-    return Sql(
-        template.format(*(part.text for part in parts)), tuple(p for part in parts for p in part.params)
-    )
+    return Sql(template.format(*(part.text for part in parts)), tuple(p for part in parts for p in part.params))
 
 
 def joined(glue: str, parts: Sequence[Sql]) -> Sql:

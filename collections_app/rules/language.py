@@ -67,9 +67,7 @@ class Compiled:
 class Rule(Compiled):
     """A compiled condition. ``local``: needs nothing but the record and the request."""
 
-    def __init__(
-        self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]
-    ) -> None:
+    def __init__(self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]) -> None:
         super().__init__([(o, id(o) in late) for o in operands if isinstance(o, Dynamic)])
         self.node = node
         self.mentions = tuple(mentions)
@@ -118,9 +116,7 @@ class SortPath(Compiled):
 
 def compile_rule(source: str, collection: CollectionDef, snapshot: Snapshot) -> Rule:
     """A rule, which may name everything but secrets; RuleError says what is wrong and where."""
-    return _remembered(
-        snapshot, ("rule", collection.id, source), lambda: _compile(source, collection, snapshot, None)
-    )
+    return _remembered(snapshot, ("rule", collection.id, source), lambda: _compile(source, collection, snapshot, None))
 
 
 def compile_filter(source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal) -> Rule:
@@ -129,9 +125,7 @@ def compile_filter(source: str, collection: CollectionDef, snapshot: Snapshot, p
     return _remembered(snapshot, key, lambda: _compile(source, collection, snapshot, principal))
 
 
-def compile_path(
-    source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal
-) -> SortPath:
+def compile_path(source: str, collection: CollectionDef, snapshot: Snapshot, principal: Principal) -> SortPath:
     """A path with one value, to sort by; RuleError for several values or none that has an order."""
     scope = Scope(source, collection, snapshot, principal, _list_rule)
     path = resolve(Word(source, 0), scope, bare=False)
@@ -207,9 +201,7 @@ def _share_rows(nodes: list[Any]) -> list[Any]:
         else:
             rest.append(node)
     for parts in groups.values():
-        path = next(
-            side for part in parts for side in (part.left, part.right) if isinstance(side, Path) and side.row
-        )
+        path = next(side for part in parts for side in (part.left, part.right) if isinstance(side, Path) and side.row)
         rest.append(SomeRow(path.hops[0], tuple(parts)))
     return rest
 
@@ -221,27 +213,14 @@ def _row_of(node: Comparison) -> str:
     return ""
 
 
-def _comparison(
-    tree: syntax.Compare, scope: Scope, operands: list[Operand], late: set[int], bare: bool
-) -> Comparison:
+def _comparison(tree: syntax.Compare, scope: Scope, operands: list[Operand], late: set[int], bare: bool) -> Comparison:
     left = resolve(tree.left, scope, bare=False)
     right = resolve(tree.right, scope, bare=bare)
-    if (
-        isinstance(left, Path)
-        and isinstance(right, Path)
-        and left.row
-        and right.row
-        and left.row != right.row
-    ):
+    if isinstance(left, Path) and isinstance(right, Path) and left.row and right.row and left.row != right.row:
         raise RuleError("Two different @collection rows can't be compared", scope.source, tree.position)
     for one, other in ((left, right), (right, left)):
         _check(one, other, tree, scope)
-        if (
-            isinstance(one, Dynamic)
-            and isinstance(other, Path)
-            and other.kind == "text"
-            and one.source == "auth"
-        ):
+        if isinstance(one, Dynamic) and isinstance(other, Path) and other.kind == "text" and one.source == "auth":
             late.add(id(one))
     operands += [left, right]
     return Comparison(left, tree.op, tree.any_of, right)
@@ -263,9 +242,7 @@ def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> 
         return
     if isinstance(other, Path):
         if one.kind == "json" or values.family(one.kind) != values.family(other.kind):
-            raise RuleError(
-                f"{one.text[:60]!r} and {other.text[:60]!r} can't be compared", scope.source, position
-            )
+            raise RuleError(f"{one.text[:60]!r} and {other.text[:60]!r} can't be compared", scope.source, position)
     elif isinstance(other, Const) and one.kind != "json":
         try:
             values.coerce(one.kind, other.value, written=other.written)
@@ -274,9 +251,5 @@ def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> 
                 f"{one.text[:60]!r} is compared with {other.written[:60]!r}, which is not {error}",
                 scope.source, other.position,
             ) from error  # fmt: skip
-    elif (
-        isinstance(other, Moment)
-        and one.kind not in ("datetime", "json")
-        and (values.family(one.kind) != other.kind)
-    ):
+    elif isinstance(other, Moment) and one.kind not in ("datetime", "json") and (values.family(one.kind) != other.kind):
         raise RuleError(f"{one.text[:60]!r} and {other.name} can't be compared", scope.source, position)

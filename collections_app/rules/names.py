@@ -8,9 +8,10 @@ a name that does not exist.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dc_field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from accounts.principals import Principal
 from collections_app.rules import values
@@ -18,7 +19,6 @@ from collections_app.rules.syntax import RuleError, Text, Word, is_number
 from core import clock
 
 if TYPE_CHECKING:
-    from collections_app.rules.language import Rule
     from collections_app.schema.definition import CollectionDef, Field
     from collections_app.schema.snapshot import Snapshot
 
@@ -66,9 +66,16 @@ class Dynamic:
 
     @property
     def kind(self) -> str:
-        return (
-            "bool" if self.modifier in ("isset", "changed") else "number" if self.modifier == "length" else ""
-        )
+        return "bool" if self.modifier in ("isset", "changed") else "number" if self.modifier == "length" else ""
+
+
+class Guard(Protocol):
+    """A compiled rule that rows on the way of a path have to pass."""
+
+    node: Any
+
+    def check(self, record: Mapping[str, Any], env: Any, related: Any = None) -> bool: ...
+    def refuses(self, principal: Principal) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +88,7 @@ class Hop:
     kind: str  # "one", "many", "back", "back_many", "any"
     field: Field | None
     collection: CollectionDef
-    guard: Rule | None
+    guard: Guard | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,13 +133,13 @@ class Scope:
             return False
         return self.principal is None or self.principal.is_admin or not field.hidden
 
-    def guard(self, collection: CollectionDef, text: str, position: int) -> Rule | None:
-        """The rule that rows of another collection must pass for this caller."""
+    def guard(self, collection: CollectionDef, missing: RuleError) -> Guard | None:
+        """The rule that rows of another collection must pass for this caller; ``missing`` if they may list none."""
         if self.principal is None or self.principal.is_admin:
             return None
-        rule: Rule | None = self.list_rule(collection, self.snapshot)
+        rule: Guard | None = self.list_rule(collection, self.snapshot)
         if rule is not None and rule.refuses(self.principal):
-            raise self.unknown(text, position)
+            raise missing
         return rule
 
 
@@ -198,9 +205,10 @@ def _any_row(rest: str, start: int, text: str, position: int, scope: Scope) -> P
     head, dot, tail = rest.partition(".")
     name = head.partition(":")[0]
     target = scope.snapshot.by_name.get(name)
+    missing = RuleError(f"There is no collection {name[:80]!r}", scope.source, position)
     if target is None or not dot:
-        raise RuleError(f"There is no collection {name[:80]!r}", scope.source, position)
-    guard = scope.guard(target, text, position)
+        raise missing
+    guard = scope.guard(target, missing)
     scope.mentions.append(Mention(start, start + len(name), "collection", target.id))
     first = Hop("any", None, target, guard)
     return _walk(tail, start + len(head) + 1, text, position, scope, [first], target, row=head)
@@ -233,11 +241,9 @@ def _walk(
             if back is None or not scope.readable(back[1]):
                 raise scope.unknown(text, position)
             other, via = back
-            guard = scope.guard(other, text, position)
+            guard = scope.guard(other, scope.unknown(text, position))
             scope.mentions.append(Mention(start, start + len(other.name), "collection", other.id))
-            scope.mentions.append(
-                Mention(start + len(part) - len(via.name), start + len(part), "field", via.id)
-            )
+            scope.mentions.append(Mention(start + len(part) - len(via.name), start + len(part), "field", via.id))
             hops.append(Hop("back_many" if via.storage == "through" else "back", via, other, guard))
             collection = other
         elif field is None or not scope.readable(field):
@@ -246,14 +252,14 @@ def _walk(
             if not field.system:
                 scope.mentions.append(Mention(start, start + len(part), "field", field.id))
             if last or field.value in ("json", "geo"):
-                return _end(
-                    field, tuple(parts[index + 1 :]), modifier, text, position, scope, hops, collection, row
-                )
+                return _end(field, tuple(parts[index + 1 :]), modifier, text, position, scope, hops, collection, row)
             if not field.target:
                 raise scope.unknown(text, position)
             other = scope.snapshot.by_id[field.target]
             hops.append(
-                Hop("many" if field.multiple else "one", field, other, scope.guard(other, text, position))
+                Hop(
+                    "many" if field.multiple else "one", field, other, scope.guard(other, scope.unknown(text, position))
+                )
             )
             collection = other
         if len(hops) > MAX_HOPS:

@@ -44,12 +44,7 @@ def parameter(value: Any, operand: Operand, kind: str, builder: Builder) -> Sql:
             return builder.stored(kind, coerce(kind, found[1]))
 
         return Sql(builder.dialect.placeholder, (Slot(at),))
-    if (
-        isinstance(operand, Dynamic)
-        and operand.source == "auth"
-        and kind == "text"
-        and isinstance(value, str)
-    ):
+    if isinstance(operand, Dynamic) and operand.source == "auth" and kind == "text" and isinstance(value, str):
         late = operand
         return Sql(builder.dialect.placeholder, (Slot(lambda env: coerce("text", dynamic_value(late, env))),))
     if value is None or kind in ("json", "whole"):
@@ -63,9 +58,7 @@ def _empty(kind: str, expression: Sql) -> Sql:
     return sql("{} IS NULL", expression)
 
 
-def sql_test(
-    op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any], builder: Builder
-) -> Sql | bool:
+def sql_test(op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any], builder: Builder) -> Sql | bool:
     """One positive comparison of two expressions."""
     if kind in ("json", "whole"):
         return _json_test(op, kind, left, right, sides, builder)
@@ -79,11 +72,7 @@ def sql_test(
         return sql("({} = {} OR ({} AND {}))", left, right, _empty(kind, left), _empty(kind, right))
     if op == "~":
         return _contains(left, right, sides, builder)
-    guards = [
-        sql("{} <> ''", e)
-        for e, c in ((left, constants[0]), (right, constants[1]))
-        if kind == "text" and not c
-    ]
+    guards = [sql("{} <> ''", e) for e, c in ((left, constants[0]), (right, constants[1])) if kind == "text" and not c]
     if kind == "text":
         left, right = Sql(builder.dialect.text(left.text), left.params), right
     return sql("({})", joined(" AND ", [*guards, sql(f"{{}} {op} {{}}", left, right)]))
@@ -106,16 +95,12 @@ def _contains(left: Sql, right: Sql, sides: tuple[Any, Any], builder: Builder) -
     position = "instr({}, {}) > 0" if dialect.name == "sqlite" else "position({1} in {0}) > 0"
     found = Sql(
         position.format(haystack.text, needle_sql.text),
-        haystack.params + needle_sql.params
-        if dialect.name == "sqlite"
-        else needle_sql.params + haystack.params,
+        haystack.params + needle_sql.params if dialect.name == "sqlite" else needle_sql.params + haystack.params,
     )
     return sql("({} <> '' AND {})", right, found)
 
 
-def _json_test(
-    op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any], builder: Builder
-) -> Sql | bool:
+def _json_test(op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any], builder: Builder) -> Sql | bool:
     flip = not isinstance(sides[0], Path)
     path, given = (sides[1], sides[0]) if flip else (sides[0], sides[1])
     column = right if flip else left
@@ -161,9 +146,7 @@ def _json_test(
 
 def _ordered_bools(op: str, given: bool, flip: bool, type_of: Sql, text: Sql, sqlite: bool) -> Sql | bool:
     """False before true, as Python has it."""
-    fitting = [
-        value for value in (False, True) if (compare(op, given, value) if flip else compare(op, value, given))
-    ]
+    fitting = [value for value in (False, True) if (compare(op, given, value) if flip else compare(op, value, given))]
     if not fitting:
         return False
     names = ", ".join(f"'{str(value).lower()}'" for value in fitting)

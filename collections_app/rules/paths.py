@@ -42,9 +42,7 @@ def guard_sql(hop: Hop, builder: Builder, alias: str) -> Sql | None:
     return None if found is True else Sql("1 = 0") if found is False else found
 
 
-def path_values(
-    path: Path, row: Row, other: Row | None, env: RuleEnv, related: Related | None
-) -> Iterator[Any]:
+def path_values(path: Path, row: Row, other: Row | None, env: RuleEnv, related: Related | None) -> Iterator[Any]:
     """The canonical values that a path has for a record (raw ones for JSON)."""
     rows: list[Row] = [row]
     hops = path.hops
@@ -78,11 +76,7 @@ def _field_values(path: Path, row: Row) -> Iterator[Any]:
         for key in path.json:
             value = value.get(key) if isinstance(value, dict) else None
     if path.modifier == "length":
-        yield (
-            len(value)
-            if isinstance(value, list) or (isinstance(value, str) and path.field.value == "text")
-            else 0
-        )
+        yield (len(value) if isinstance(value, list) or (isinstance(value, str) and path.field.value == "text") else 0)
     elif path.field.multiple:
         for item in value or []:
             yield _lowered(path, item)
@@ -110,9 +104,7 @@ class Source:
         expr = _field_expression(path, builder, alias, self)
         if not is_multiple(path, row) and self.froms:
             # One value: a sub-select by primary keys, which multiplies no rows.
-            expr = sql(
-                "(SELECT {} FROM {} WHERE {})", expr, joined(", ", self.froms), joined(" AND ", self.wheres)
-            )
+            expr = sql("(SELECT {} FROM {} WHERE {})", expr, joined(", ", self.froms), joined(" AND ", self.wheres))
             self.froms, self.wheres = [], []
         self.expr = expr
 
@@ -145,9 +137,7 @@ def _field_expression(path: Path, builder: Builder, alias: str, source: Source) 
     if field.storage == "through":
         link = builder.alias()
         if path.modifier == "length":
-            return Sql(
-                f"(SELECT count(*) FROM {quote(field.through)} AS {link} WHERE {link}.source_id = {alias}.id)"
-            )
+            return Sql(f"(SELECT count(*) FROM {quote(field.through)} AS {link} WHERE {link}.source_id = {alias}.id)")
         source.froms.append(Sql(f"{quote(field.through)} AS {link}"))
         source.wheres.append(Sql(f"{link}.source_id = {alias}.id"))
         return _lower(path, Sql(f"{link}.target_id"), builder)
@@ -167,11 +157,7 @@ def _field_expression(path: Path, builder: Builder, alias: str, source: Source) 
 
 
 def _lower(path: Path, expression: Sql, builder: Builder) -> Sql:
-    return (
-        Sql(builder.dialect.lower(expression.text), expression.params)
-        if path.modifier == "lower"
-        else expression
-    )
+    return Sql(builder.dialect.lower(expression.text), expression.params) if path.modifier == "lower" else expression
 
 
 def _json_expression(path: Path, column: str, builder: Builder) -> Sql:
@@ -179,9 +165,7 @@ def _json_expression(path: Path, column: str, builder: Builder) -> Sql:
     sqlite = builder.dialect.name == "sqlite"
     if path.field.value == "geo" and path.json:
         key = path.json[0]
-        return Sql(
-            f"json_extract({column}, '$.{key}')" if sqlite else f"({column} ->> '{key}')::double precision"
-        )
+        return Sql(f"json_extract({column}, '$.{key}')" if sqlite else f"({column} ->> '{key}')::double precision")
     if path.modifier == "length":
         if sqlite:
             where = builder.param("$" + "".join(f'."{key}"' for key in path.json))

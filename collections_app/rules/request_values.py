@@ -61,13 +61,7 @@ def common_kind(left: Operand, right: Operand) -> str:
         if isinstance(side, Moment):
             return side.kind
         if isinstance(side, Const) and not is_empty(side.value):
-            return (
-                "bool"
-                if isinstance(side.value, bool)
-                else "text"
-                if isinstance(side.value, str)
-                else "number"
-            )
+            return "bool" if isinstance(side.value, bool) else "text" if isinstance(side.value, str) else "number"
     return ""
 
 
@@ -84,9 +78,7 @@ def as_list(value: Any) -> list[Any]:
 def safe(op: str, left: Any, right: Any) -> bool:
     if isinstance(left, Unfit) or isinstance(right, Unfit):
         return op in NEGATIONS
-    if op in ("~", "!~") and not (
-        isinstance(left, (str, type(None))) and isinstance(right, (str, type(None)))
-    ):
+    if op in ("~", "!~") and not (isinstance(left, (str, type(None))) and isinstance(right, (str, type(None)))):
         return op == "!~"
     try:
         return compare(op, left, right)

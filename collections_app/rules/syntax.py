@@ -184,9 +184,7 @@ class _Parser:
         if kind == "word":
             self.at += 1
             return Word(text, position)
-        raise self.error(
-            "Expected a name or a value" if kind != "end" else "The expression ends too early", position
-        )
+        raise self.error("Expected a name or a value" if kind != "end" else "The expression ends too early", position)
 
 
 def _shown(operand: Word | Text) -> str:

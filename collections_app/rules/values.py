@@ -8,14 +8,12 @@ negations of ``=`` and ``~``.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.utils.dateparse import parse_time
-
 from collections_app.dialects import fold
-from collections_app.schema.fields.temporal import parse_moment
+from collections_app.schema.fields.temporal import parse_moment, parse_time_of_day
 
 # Each negation and the operator that it negates.
 NEGATIONS = {"!=": "=", "!~": "~"}
@@ -64,9 +62,7 @@ def coerce(kind: str, value: Any, *, written: str | None = None) -> Any:
             raise Unfit("true or false")
         return known
     if kind == "datetime":
-        moment = (
-            value if isinstance(value, datetime) else parse_moment(value) if isinstance(value, str) else None
-        )
+        moment = value if isinstance(value, datetime) else parse_moment(value) if isinstance(value, str) else None
         if moment is None:
             raise Unfit("an ISO 8601 date")
         return moment.astimezone(UTC).replace(tzinfo=None).isoformat()
@@ -94,11 +90,8 @@ def _number(value: Any) -> Any:
 
 
 def _time(value: Any) -> str:
-    try:
-        moment: time | None = parse_time(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is not None:
+    moment = parse_time_of_day(value) if isinstance(value, str) else None
+    if moment is None:
         raise Unfit("a time such as 10:30")
     return moment.isoformat()
 

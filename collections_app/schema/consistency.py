@@ -74,9 +74,7 @@ def _is_searched(name: str, snapshot: Snapshot) -> bool:
     return any(search_index.is_kept(c) and search_index.table(c) == name for c in snapshot.by_id.values())
 
 
-def _of_collection(
-    collection: CollectionDef, snapshot: Snapshot, found: Mapping[str, Table]
-) -> Iterator[str]:
+def _of_collection(collection: CollectionDef, snapshot: Snapshot, found: Mapping[str, Table]) -> Iterator[str]:
     where = f"Collection {collection.name!r}:"
     table = found.get(collection.table)
     if table is None:

@@ -185,7 +185,9 @@ class Tables:
         if after.storage == "through":
             self._create_through(new, after, place)
         else:
-            self._add_column(old.table, [*(pair for pair in columns.values()), (_renamed(after), place)], _renamed(after))
+            self._add_column(
+                old.table, [*(pair for pair in columns.values()), (_renamed(after), place)], _renamed(after)
+            )
         failures: list[tuple[str, Any, str]] = []
         count = 0
         known = self._existing_targets(after)
@@ -257,7 +259,8 @@ class Tables:
 
     def _read_through(self, field: Field) -> Iterator[tuple[str, Any]]:
         sql = f"SELECT source_id, target_id FROM {quote(field.through)} ORDER BY source_id, position"
-        source, items = None, []
+        source: str | None = None
+        items: list[str] = []
         for source_id, target_id in self.dialect.execute(sql).fetchall():
             if source_id != source:
                 if items:
@@ -351,9 +354,7 @@ class Tables:
             for field in index.fields:
                 if len(columns) == 1 and field.value == "text" and not field.target:
                     # Many records may have nothing in a unique field, so nothing is NULL there.
-                    self.dialect.execute(
-                        f"UPDATE {quote(new.table)} SET {columns[0]} = NULL WHERE {columns[0]} = ''"
-                    )
+                    self.dialect.execute(f"UPDATE {quote(new.table)} SET {columns[0]} = NULL WHERE {columns[0]} = ''")
             given = " AND ".join(f"{column} IS NOT NULL" for column in columns)
             sql = (
                 f"SELECT {', '.join(columns)}, count(*) FROM {quote(new.table)} WHERE {given}"
@@ -413,9 +414,7 @@ class Tables:
     def _create_through(self, collection: CollectionDef, field: Field, name: str) -> None:
         self._log("create table", name)
         self._settle_constraints()
-        self.editor.create_model(
-            tables.through_model(name, collection.table, self.targets[field.target], self.vendor)
-        )
+        self.editor.create_model(tables.through_model(name, collection.table, self.targets[field.target], self.vendor))
         self._flush()
         self._index_through(name, field.id if name == field.through else name, None)
 

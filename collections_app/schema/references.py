@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from collections_app import rules
-from collections_app.schema.definition import RULES, CollectionDef, Problems
+from collections_app.schema.definition import RULES, CollectionDef
+from collections_app.schema.reading import Problems
 from collections_app.schema.snapshot import Snapshot
 from core.errors import Conflict, DomainError
 

@@ -8,7 +8,7 @@ snapshot is rebuilt, reusing the definitions whose revision is the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from django.db import connection
 
 from collections_app import dialects
 from collections_app.models import Collection
-from collections_app.schema import definition
+from collections_app.schema import reading
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
 from core.errors import ServiceUnavailable
@@ -39,11 +39,9 @@ def read_version() -> int:
     return int(row[0]) if row else 0
 
 
-def read_definition(row: dict[str, Any]) -> CollectionDef:
+def read_definition(row: Mapping[str, Any]) -> CollectionDef:
     """A stored row of ``collections`` as a definition."""
-    return definition.read(
-        row, collection_id=row["id"], resolve_target=lambda target: target, system=row["system"]
-    )
+    return reading.read(row, collection_id=row["id"], resolve_target=lambda target: target, system=row["system"])
 
 
 def load(reuse: Snapshot | None = None) -> Snapshot:

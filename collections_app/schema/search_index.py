@@ -79,7 +79,9 @@ def condition(collection: CollectionDef, field_ids: Iterable[str], needle: str, 
 
 def _insert_sql(collection: CollectionDef) -> str:
     columns = "".join(f", {field_id}" for field_id in collection.search)
-    return f"INSERT OR REPLACE INTO {table(collection)} (rowid, id{columns}) VALUES (?, ?{', ?' * len(collection.search)})"
+    return (
+        f"INSERT OR REPLACE INTO {table(collection)} (rowid, id{columns}) VALUES (?, ?{', ?' * len(collection.search)})"
+    )
 
 
 def _row(record_id: str, texts: Iterable[Any]) -> tuple[Any, ...]:

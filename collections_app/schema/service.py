@@ -13,10 +13,11 @@ from typing import Any
 from accounts.principals import Principal
 from collections_app import events
 from collections_app.models import Collection
-from collections_app.schema import definition, permissions, references, registry
+from collections_app.schema import permissions, reading, references, registry
 from collections_app.schema.change import SchemaChange, schema_change
 from collections_app.schema.ddl import Tables
-from collections_app.schema.definition import RULES, CollectionDef, Problems
+from collections_app.schema.definition import RULES, CollectionDef
+from collections_app.schema.reading import Problems
 from collections_app.schema.snapshot import Snapshot
 from core import clock, ids
 from core.errors import Conflict, MethodNotAllowed, ValidationFailed
@@ -49,12 +50,11 @@ def as_json(collection: CollectionDef) -> dict[str, Any]:
     }
 
 
-def collection_create(
-    *, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None
-) -> CollectionDef:
+def collection_create(*, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None) -> CollectionDef:
     """Make a collection: its table, rules, permissions.
 
-    ``builtin_id`` makes one that is part of the product, under a fixed id. Raises ValidationFailed with all problems at once, Conflict for a taken name.
+    ``builtin_id`` makes one that is part of the product, under a fixed id. Raises
+    ValidationFailed with all problems at once, Conflict for a taken name.
     """
     _check_keys(payload)
     with schema_change() as change:
@@ -65,7 +65,7 @@ def collection_create(
         collection_id, system = builtin_id or ids.new_id(), builtin_id is not None
         own_name = payload.get("name")
         problems = Problems()
-        collection = definition.read(
+        collection = reading.read(
             payload,
             collection_id=collection_id,
             resolve_target=lambda target: collection_id if target == own_name else _resolve(snapshot, target),
@@ -109,7 +109,7 @@ def collection_update(
             raise ValidationFailed(fields={"type": [f"A collection of type {old.type} stays one."]})
         problems = Problems()
         merged = {**old.stored(), **payload}
-        new = definition.read(
+        new = reading.read(
             merged,
             collection_id=old.id,
             resolve_target=lambda target: old.id if target == merged["name"] else _resolve(snapshot, target),
@@ -156,7 +156,8 @@ def collection_delete(*, actor: Principal, name_or_id: str) -> None:
                      if other.id != collection.id]  # fmt: skip
         if referrers:
             raise Conflict(
-                f"{collection.name!r} is still referenced by {', '.join(sorted(referrers))}. Remove those fields first.",
+                f"{collection.name!r} is still referenced by {', '.join(sorted(referrers))}. "
+                "Remove those fields first.",
                 extra={"references": sorted(referrers)},
             )
         gone = {collection.id: "deleted", **{field.id: "deleted" for field in collection.own_fields}}

@@ -10,7 +10,7 @@ import pytest
 from accounts.principals import SYSTEM
 from collections_app import dialects
 from collections_app.models import Collection, Event
-from collections_app.schema import definition, indexes, registry, service
+from collections_app.schema import indexes, reading, registry, service
 from collections_app.schema.definition import CollectionDef
 from core.errors import Conflict, ValidationFailed
 
@@ -335,4 +335,4 @@ def test_definitions_stored_and_read_again_are_the_same(things: list[str]) -> No
     made = registry.latest().get("things")
     row = Collection.objects.filter(pk=made.id).values().get()
     assert service.as_json(registry.read_definition(row)) == service.as_json(made)
-    assert definition.NAME.fullmatch(made.name)
+    assert reading.NAME.fullmatch(made.name)

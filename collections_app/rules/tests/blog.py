@@ -9,7 +9,7 @@ from accounts.principals import Principal
 from collections_app import rules
 from collections_app.rules import RuleEnv
 from collections_app.rules.tests import world
-from collections_app.schema import definition, registry
+from collections_app.schema import reading, registry
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
 
@@ -96,7 +96,7 @@ def _payload(name: str) -> dict[str, Any]:
 def snapshot() -> Snapshot:
     """The blog's definitions alone, without a database. A collection's id is its name in capitals."""
     collections: list[CollectionDef] = [
-        definition.read(_payload(name), collection_id=name.upper(), resolve_target=str.upper) for name in SCHEMAS
+        reading.read(_payload(name), collection_id=name.upper(), resolve_target=str.upper) for name in SCHEMAS
     ]
     return Snapshot(1, collections)
 

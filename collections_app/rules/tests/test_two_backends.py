@@ -93,10 +93,7 @@ def populate(data: Any) -> None:
     world.clear()
     world.put(
         "teams",
-        *(
-            {"id": f"t{i}", "name": name, "size": size}
-            for i, (name, size) in enumerate(zip(names, sizes, strict=True))
-        ),
+        *({"id": f"t{i}", "name": name, "size": size} for i, (name, size) in enumerate(zip(names, sizes, strict=True))),
     )
     world.put("people", *({"id": f"p{i}", **row} for i, row in enumerate(rows)))
     if grants:
@@ -138,9 +135,7 @@ def test_sql_and_memory_agree(
         except rules.RuleError:
             continue
         for _ in range(2):  # the second time from the cache of shapes
-            assert world.by_sql(rule, env, collection.table) == world.by_memory(rule, env, rows, memory), (
-                source
-            )
+            assert world.by_sql(rule, env, collection.table) == world.by_memory(rule, env, rows, memory), source
 
 
 # -- the test would notice ----------------------------------------------------------

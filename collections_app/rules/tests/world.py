@@ -91,9 +91,7 @@ class Memory:
         self.rows: dict[str, list[Record]] = {}
         for collection in snapshot.by_id.values():
             reader = whole_codec(collection)
-            fetched = dialects.current().execute(
-                f"SELECT {reader.columns} FROM {quote(collection.table)} AS t"
-            )
+            fetched = dialects.current().execute(f"SELECT {reader.columns} FROM {quote(collection.table)} AS t")
             self.rows[collection.id] = orjson.loads(orjson.dumps(reader.records(fetched.fetchall())))
 
     def by_ids(self, collection_id: str, ids: Sequence[str]) -> list[Record]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections_app.schema.fields import choices, files, numbers, relations, structured, temporal, text
-from collections_app.schema.fields.base import REQUIRED, FieldType, InvalidOptions, InvalidValue
+from collections_app.schema.fields.base import REQUIRED, Field, FieldType, InvalidOptions, InvalidValue
 
-__all__ = ["REQUIRED", "FieldType", "InvalidOptions", "InvalidValue", "get", "names", "register"]
+__all__ = ["REQUIRED", "Field", "FieldType", "InvalidOptions", "InvalidValue", "get", "names", "register"]
 
 _types: dict[str, FieldType] = {}
 

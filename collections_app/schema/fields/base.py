@@ -8,13 +8,12 @@ type is a subclass with a name, registered in ``fields/__init__.py``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from dataclasses import field as dc_field
+from typing import Any, ClassVar
 
 from django.db import models
 from rest_framework import serializers
-
-if TYPE_CHECKING:
-    from collections_app.schema.definition import Field
 
 REQUIRED = "This field is required."
 Loader = Callable[[Any], Any]
@@ -116,3 +115,67 @@ class FieldType:
     def serializer_field(self, field: Field, **kwargs: Any) -> serializers.Field[Any, Any, Any, Any]:
         """The input in the browsable API's form."""
         return serializers.CharField(**kwargs)
+
+
+# What no client may send, whatever its type says.
+_SERVER_OWNED = frozenset({"id", "collection", "created", "updated", "token_key"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One field. ``value`` is what comparisons see, ``storage`` where it lives:
+
+    ``column``, ``list`` (a JSON array of texts in the column), ``through`` (rows
+    ``source_id, target_id, position`` of the table ``through``), or ``name``
+    (the collection's own name, the same for all its records).
+    """
+
+    id: str
+    name: str
+    type: str
+    kind: FieldType
+    value: str
+    multiple: bool
+    storage: str
+    through: str = ""
+    target: str = ""
+    hidden: bool = False
+    secret: bool = False
+    system: bool = False
+    required: bool = False
+    unique: bool = False
+    default: Any = None
+    options: Mapping[str, Any] = dc_field(default_factory=dict)
+    validation: Mapping[str, Any] = dc_field(default_factory=dict)
+    help: str = ""
+    index_bytes: int = 0
+
+    @property
+    def column(self) -> str:
+        return self.name
+
+    @property
+    def searchable(self) -> bool:
+        """Whether ``search=`` looks into it."""
+        return self.kind.searchable and not self.secret and (not self.system or self.type == "email")
+
+    @property
+    def writable(self) -> bool:
+        """Whether clients may send it at all."""
+        return not self.kind.read_only and self.id not in _SERVER_OWNED
+
+    def as_json(self) -> dict[str, Any]:
+        """The field as it stands in a collection's ``schema``."""
+        entry: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "type": self.type,
+            "validation": {"required": self.required, "unique": self.unique, **self.validation},
+            "hidden": self.hidden,
+            "help": self.help,
+        }
+        if self.default is not None:
+            entry["validation"]["default"] = self.default
+        if self.kind.option_key:
+            entry[self.kind.option_key] = {k: v for k, v in self.options.items() if v is not None}
+        return entry
