@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import IO, Any
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http import QueryDict
@@ -51,6 +52,10 @@ class FormParser(parsers.FormParser):
         raw = read_limited(stream)
         if b"\x00" in raw or b"%00" in raw:
             raise errors.BadRequest("Unreadable form: a text contains the NUL character")
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError as fault:
+            raise errors.BadRequest("Unreadable form: not UTF-8") from fault
         return QueryDict(raw, encoding="utf-8")
 
 
@@ -59,6 +64,8 @@ class MultiPartParser(parsers.MultiPartParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         parsed = super().parse(stream, media_type, parser_context)
+        if not parsed.data and not parsed.files:
+            raise errors.BadRequest("Unreadable form: it has no parts")
         if any("\x00" in value for values in parsed.data.lists() for value in [values[0], *values[1]]):
             raise errors.BadRequest("Unreadable form: a text contains the NUL character")
         return parsed

@@ -71,7 +71,7 @@ def claim(caller: str, key: str, request: str) -> Claim | Earlier:
     Raises ValidationFailed when it was used for another request, Conflict while
     that is still under way.
     """
-    if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+    if not key.strip() or len(key) > MAX_KEY or not key.isprintable():
         raise BadRequest(f"Idempotency-Key must have 1 to {MAX_KEY} printable characters.")
     now = clock.now()
     fields = {"fingerprint": request, "created": now, "claimed_until": now + CLAIM}

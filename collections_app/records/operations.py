@@ -145,7 +145,9 @@ def bulk_delete(call: Call, name: str, body: Any) -> Answer:
 
 def batch(call: Call, body: Any) -> Answer:
     """``POST /batch``: all requests in one transaction, or one error with its index and nothing done."""
-    requests = body.get("requests") if isinstance(body, Mapping) else None
+    if not isinstance(body, Mapping):
+        raise BadRequest("Expected a JSON object.")
+    requests = body.get("requests")
     if not isinstance(requests, list) or set(body) != {"requests"}:
         raise ValidationFailed(fields={"requests": ["Expected a list of requests."]})
     if not 1 <= len(requests) <= MAX_BATCH:

@@ -7,9 +7,9 @@ engines. The id ends every order, so no two records are ever equal in it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from collections_app import dialects, rules
 from collections_app.dialects import quote
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
-from collections_app.schema.fields.temporal import parse_moment
+from collections_app.schema.fields.temporal import parse_moment, parse_time_of_day
 from collections_app.schema.snapshot import Snapshot
 from core.errors import BadRequest
 
@@ -112,7 +112,7 @@ class Order:
             if not isinstance(raw, list) or len(raw) != len(self.keys) + 1 or raw[0] != self.digest:
                 raise ValueError(raw)
             return [_from_text(value, key) for value, key in zip(raw[1:], self.keys, strict=True)]
-        except (ValueError, TypeError, binascii.Error, orjson.JSONDecodeError) as error:
+        except (ValueError, TypeError, InvalidOperation) as error:
             raise BadRequest("cursor: not a cursor of this list and sort; start again with cursor= empty.") from error
 
 
@@ -127,20 +127,33 @@ def _from_text(value: Any, key: Key) -> Any:
             raise ValueError(value)
         return None
     dialect = dialects.current()
-    if key.value in ("text", "time"):
+    if key.value == "text":
         if not isinstance(value, str) or "\x00" in value:
             raise ValueError(value)
         return value
+    if key.value == "time":
+        moment_of_day = parse_time_of_day(value) if isinstance(value, str) else None
+        if moment_of_day is None:
+            raise ValueError(value)
+        return moment_of_day.isoformat()
     if key.value == "datetime":
         moment = parse_moment(value) if isinstance(value, str) else None
         if moment is None:
             raise ValueError(value)
         return dialect.moment(moment)
     if key.value == "bool":
+        if value not in (0, 1):
+            raise ValueError(value)
         return bool(value) if dialect.name == "postgresql" else int(value)
     if isinstance(value, str):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 2**63 - 1:
+        # PostgreSQL's decimals.
+        value = Decimal(value)
+        if key.value != "decimal" or not value.is_finite() or abs(value.adjusted()) > 40:
+            raise ValueError(value)
+        return value if dialect.name == "postgresql" else float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError(value)
     return value
 
@@ -156,7 +169,7 @@ def read(text: str, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv)
     keys: list[Key] = []
     seen: set[str] = set()
     for part in parts:
-        descending, name = part.startswith("-"), part.lstrip("+-") if part[:1] in "+-" else part
+        descending, name = part.startswith("-"), part[1:] if part[:1] in ("+", "-") else part
         if name in seen:
             raise BadRequest(f"sort: {name!r} stands more than once.")
         seen.add(name)

@@ -58,6 +58,16 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
+def attempt(request: Callable[[], Any]) -> Any:
+    """The answer to a request whose effect is undone; a refusal must have had none."""
+    with undone():
+        before = whole_state()
+        response = request()
+        if response.status_code >= 400:
+            assert whole_state() == before, f"changed, and then refused: {response.content[:200]!r}"
+    return response
+
+
 class Callers(Mapping[str, APIClient]):
     """The cast by name: ``callers["stranger"]`` is the client that sends their token."""
 

@@ -28,7 +28,6 @@ def _bounds(validation: Mapping[str, Any], value: Any, show: Any) -> None:
         raise InvalidValue(*messages)
 
 
-
 def _exact(value: Any) -> PyDecimal:
     return PyDecimal(str(value))
 
@@ -96,7 +95,8 @@ class Integer(Number):
 
     def clean(self, field: Any, value: Any) -> Any:
         message = "A valid integer is required."
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+            # Beyond that a float is not the number that was written.
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, (int, str)):
             raise InvalidValue(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from typing import Any
@@ -12,6 +13,8 @@ from rest_framework import serializers
 
 from collections_app.schema.fields.base import FieldType, InvalidOptions, InvalidValue
 from core import clock
+
+_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,6})?)?")
 
 
 def parse_moment(text: str) -> datetime | None:
@@ -24,6 +27,15 @@ def parse_moment(text: str) -> datetime | None:
             return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
+        return None
+
+
+def parse_time_of_day(text: str) -> time | None:
+    """A time of day such as 10:30 or 10:30:00.5; None for anything else, an offset included."""
+    text = text.strip()
+    try:
+        return parse_time(text) if _TIME.fullmatch(text) else None
+    except ValueError:
         return None
 
 
@@ -103,13 +115,8 @@ class Time(FieldType):
     name, label, group, value = "time", "Time of day", "Date and time", "time"
 
     def clean(self, field: Any, value: Any) -> Any:
-        moment: time | None = None
-        if isinstance(value, str) and len(value) <= 32:
-            try:
-                moment = parse_time(value.strip())
-            except ValueError:
-                moment = None
-        if moment is None or moment.tzinfo is not None:
+        moment = parse_time_of_day(value) if isinstance(value, str) and len(value) <= 32 else None
+        if moment is None:
             raise InvalidValue("Time has wrong format. Use hh:mm or hh:mm:ss.")
         return moment.isoformat()
 
