@@ -18,7 +18,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from collections_app import dialects
 from collections_app.dialects import quote
-from collections_app.schema import indexes, search_index, tables
+from collections_app.schema import field_values, indexes, preflight, search_index, tables
 from collections_app.schema.convert import convert
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields import InvalidValue
@@ -26,7 +26,6 @@ from core.errors import Conflict
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 500
 _EXAMPLES = 5
 
 
@@ -78,8 +77,8 @@ class Tables:
         # What the table's columns are called right now, by field id.
         columns = {field.id: (field, field.column) for field in old.stored_fields}
 
-        for field in gone:
-            self._refuse_loss(old, field)
+        for field in gone if not self.lossy else ():
+            preflight.refuse_loss(old, field)
         if searched and search_index.is_kept(old):
             search_index.drop(old)
         self._drop_indexes(old, keep=indexes.wanted(new, self.vendor, trigrams=True).keys(), touched=gone + [
@@ -92,9 +91,9 @@ class Tables:
         self._rename(old.table, columns, new)
         for field in added:
             self._add(new, columns, field)
-        self._check_required(old, new)
+        preflight.require_values(old, new)
         self._settle_constraints()
-        self._check_unique(old, new)
+        preflight.require_unique(new)
         self._sync_indexes(new)
         if searched and search_index.is_kept(new):
             self._log("fill search index", new.table)
@@ -127,7 +126,9 @@ class Tables:
             self._check_default_target(field, value)
         self._log("fill column", new.table, field.column)
         if field.storage == "through":
-            self._write(new, field, field.through, ((row_id, value) for row_id in self._all_ids(new.table)))
+            field_values.write(
+                new.table, field, field.through, ((row_id, value) for row_id in field_values.all_ids(new.table))
+            )
             return
         mark = self.dialect.placeholder
         self.dialect.execute(
@@ -194,7 +195,7 @@ class Tables:
 
         def converted() -> Iterator[tuple[str, Any]]:
             nonlocal count
-            for record_id, value in self._read(old, before):
+            for record_id, value in field_values.read(old, before):
                 try:
                     result = convert(before, after, value)
                     if known is not None and any(item not in known for item in _items(result)):
@@ -206,7 +207,7 @@ class Tables:
                     result = after.kind.empty(after)
                 yield record_id, result
 
-        self._write(new, after, place, converted(), table=old.table)
+        field_values.write(old.table, after, place, converted())
         if count and not self.lossy:
             raise Conflict(
                 f"Changing {before.name!r} from {before.type} to {after.type} would lose {count} "
@@ -234,143 +235,7 @@ class Tables:
 
     def _existing_targets(self, field: Field) -> set[str] | None:
         """All ids that a relation may hold; None where the field is none."""
-        if not field.target:
-            return None
-        return set(self._all_ids(self.targets[field.target]))
-
-    def _all_ids(self, table: str) -> list[str]:
-        return [row[0] for row in self.dialect.execute(f"SELECT id FROM {quote(table)}").fetchall()]
-
-    def _read(self, collection: CollectionDef, field: Field) -> Iterator[tuple[str, Any]]:
-        """(record id, value) of all records that have one, in constant memory."""
-        if field.storage == "through":
-            yield from self._read_through(field)
-            return
-        load = field.kind.loader(field, self.vendor)
-        mark, last = self.dialect.placeholder, ""
-        sql = (
-            f"SELECT id, {self.dialect.raw(quote(field.column))} FROM {quote(collection.table)}"
-            f" WHERE id > {mark} AND {quote(field.column)} IS NOT NULL ORDER BY id LIMIT {_BATCH}"
-        )
-        while rows := self.dialect.execute(sql, [last]).fetchall():
-            for record_id, raw in rows:
-                yield record_id, load(raw) if load else raw
-            last = rows[-1][0]
-
-    def _read_through(self, field: Field) -> Iterator[tuple[str, Any]]:
-        sql = f"SELECT source_id, target_id FROM {quote(field.through)} ORDER BY source_id, position"
-        source: str | None = None
-        items: list[str] = []
-        for source_id, target_id in self.dialect.execute(sql).fetchall():
-            if source_id != source:
-                if items:
-                    yield str(source), items
-                source, items = source_id, []
-            items.append(target_id)
-        if items:
-            yield str(source), items
-
-    def _write(
-        self,
-        collection: CollectionDef,
-        field: Field,
-        place: str,
-        values: Iterable[tuple[str, Any]],
-        *,
-        table: str | None = None,
-    ) -> None:
-        mark = self.dialect.placeholder
-        if field.storage == "through":
-            sql = f"INSERT INTO {quote(place)} (source_id, target_id, position) VALUES ({mark}, {mark}, {mark})"
-            for batch in _batched(values):
-                self.dialect.executemany(sql, [
-                    (record_id, item, position) for record_id, value in batch for position, item in enumerate(value)
-                ])  # fmt: skip
-            return
-        sql = f"UPDATE {quote(table or collection.table)} SET {quote(place)} = {mark} WHERE id = {mark}"
-        for batch in _batched(values):
-            self.dialect.executemany(sql, [(field.kind.dump(self.vendor, value), rid) for rid, value in batch])
-
-    # -- what stands in the way ---------------------------------------------
-    def _has_value(self, field: Field, column: str) -> str:
-        name = quote(column)
-        if field.value == "bool":
-            return f"{name} = {self.dialect.true}"
-        if field.storage == "list":
-            return f"{name} IS NOT NULL AND {self.dialect.list_length(name)} > 0"
-        if field.value == "text" and not field.target:
-            return f"{name} IS NOT NULL AND {name} <> ''"
-        return f"{name} IS NOT NULL"
-
-    def _refuse_loss(self, collection: CollectionDef, field: Field) -> None:
-        if self.lossy:
-            return
-        if field.storage == "through":
-            values = list(self._read_through(field))
-            count, rows = len(values), values[:_EXAMPLES]
-        else:
-            has = self._has_value(field, field.column)
-            table = quote(collection.table)
-            count = self.dialect.execute(f"SELECT count(*) FROM {table} WHERE {has}").fetchone()[0]
-            column = self.dialect.raw(quote(field.column))
-            sql = f"SELECT id, {column} FROM {table} WHERE {has} ORDER BY id LIMIT {_EXAMPLES}"
-            load = field.kind.loader(field, self.vendor)
-            rows = [(rid, load(raw) if load else raw) for rid, raw in self.dialect.execute(sql).fetchall()]
-        if count:
-            raise Conflict(
-                f"Removing {field.name!r} would lose {count} value{'s' if count > 1 else ''}. "
-                "Repeat with ?allow_data_loss=true to remove it anyway.",
-                extra={"count": count, "examples": [
-                    {"id": record_id, "value": None if field.secret else value} for record_id, value in rows
-                ]},
-            )  # fmt: skip
-
-    def _check_required(self, old: CollectionDef, new: CollectionDef) -> None:
-        for field in new.own_fields:
-            before = old.by_id.get(field.id)
-            if not field.required or field.value == "bool" or (before is not None and before.required):
-                continue
-            table = quote(new.table)
-            if field.storage == "through":
-                missing = f"id NOT IN (SELECT source_id FROM {quote(field.through)})"
-            else:
-                missing = f"NOT ({self._has_value(field, field.column)})"
-            count = self.dialect.execute(f"SELECT count(*) FROM {table} WHERE {missing}").fetchone()[0]
-            if count:
-                sql = f"SELECT id FROM {table} WHERE {missing} ORDER BY id LIMIT {_EXAMPLES}"
-                examples = [{"id": row[0], "value": None} for row in self.dialect.execute(sql).fetchall()]
-                raise Conflict(
-                    f"{field.name!r} can't be required: {count} record{'s have' if count > 1 else ' has'} no value. "
-                    "Fill them first, or add the field with a default.",
-                    extra={"count": count, "examples": examples},
-                )
-
-    def _check_unique(self, old: CollectionDef, new: CollectionDef) -> None:
-        here = indexes.existing(new.table, self.vendor)
-        for name, index in indexes.wanted(new, self.vendor, trigrams=False).items():
-            if not index.unique or name in here:
-                continue
-            columns = [quote(field.column) for field in index.fields]
-            for field in index.fields:
-                if len(columns) == 1 and field.value == "text" and not field.target:
-                    # Many records may have nothing in a unique field, so nothing is NULL there.
-                    self.dialect.execute(f"UPDATE {quote(new.table)} SET {columns[0]} = NULL WHERE {columns[0]} = ''")
-            given = " AND ".join(f"{column} IS NOT NULL" for column in columns)
-            sql = (
-                f"SELECT {', '.join(columns)}, count(*) FROM {quote(new.table)} WHERE {given}"
-                f" GROUP BY {', '.join(columns)} HAVING count(*) > 1"
-            )
-            doubles = self.dialect.execute(sql).fetchall()
-            if doubles:
-                names = ", ".join(field.name for field in index.fields)
-                raise Conflict(
-                    f"{names} can't be unique: {len(doubles)} value{'s stand' if len(doubles) > 1 else ' stands'} "
-                    "in more than one record.",
-                    extra={"count": len(doubles), "examples": [
-                        {"value": row[0] if len(columns) == 1 else list(row[:-1]), "records": row[-1]}
-                        for row in doubles[:_EXAMPLES]
-                    ]},
-                )  # fmt: skip
+        return set(field_values.all_ids(self.targets[field.target])) if field.target else None
 
     # -- small steps ----------------------------------------------------------
     def _sync_indexes(self, collection: CollectionDef) -> None:
@@ -460,14 +325,3 @@ def _items(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _batched(values: Iterable[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    batch: list[tuple[str, Any]] = []
-    for pair in values:
-        batch.append(pair)
-        if len(batch) >= _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
