@@ -44,7 +44,7 @@ def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool
             record[name] = field.kind.empty(field)
         if field.required and name not in problems:
             absent = name not in given and field.default is None if field.value == "bool" else _empty(field, record[name])
-            if absent and _concealed(field, admin=admin):
+            if absent and field.hidden and not field.secret and not admin:
                 problems[NON_FIELD] = [OTHERS_MISSING]
             elif absent:
                 problems[name] = [REQUIRED]
@@ -84,12 +84,16 @@ def clean_changes(
     return changes
 
 
-def _concealed(field: Field, *, admin: bool) -> bool:
-    """Whether this caller may not know of the field: its limits and conflicts would tell what it holds.
+def _concealed(collection: CollectionDef, field: Field, *, admin: bool, stored: bool) -> bool:
+    """Whether the field is as if it were not there, because writing it would tell what it holds.
 
-    Passwords are no secret but their values; whoever makes a record may set them.
+    Who creates a record may fill its hidden fields, like a form that only admins
+    read. Limits relative to what is ``stored``, and conflicts with other records,
+    would tell more than that. Passwords are no secret but their values.
     """
-    return field.hidden and not field.secret and not admin
+    if admin or not field.hidden or field.secret:
+        return False
+    return stored or field.id in collection.unique_ids
 
 
 def _empty(field: Field, value: Any) -> bool:
@@ -112,7 +116,9 @@ def _clean_given(
         if field is None:
             name, modifier = split_key(key)
             field = by_name.get(name)
-        if field is None or _concealed(field, admin=admin):
+        if field is None or _concealed(
+            collection, field, admin=admin, stored=before is not None or modifier != ""
+        ):
             problems[str(key)[:100]] = ["Unknown field."]
             continue
         if name in IGNORED or name == "id":

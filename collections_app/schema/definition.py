@@ -121,6 +121,12 @@ class CollectionDef:
         return tuple(field for field in self.fields if field.storage == "through")
 
     @cached_property
+    def unique_ids(self) -> frozenset[str]:
+        """The fields that are unique, alone or with others."""
+        alone = (field.id for field in self.fields if field.unique)
+        return frozenset(alone).union(*(index.fields for index in self.indexes if index.unique))
+
+    @cached_property
     def owner_names(self) -> frozenset[str]:
         """Fields that a list or view rule compares with the caller's id."""
         return owner_names(self.rules)
