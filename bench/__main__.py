@@ -11,9 +11,7 @@ BENCHES = ("records", "rules", "schema", "bulk", "memory")
 
 
 def main() -> None:
-    parts = [
-        "# What it costs\n\nWritten by `make bench`; on a busy machine the figures are worse than it is.\n"
-    ]
+    parts = ["# What it costs\n\nWritten by `make bench`; on a busy machine the figures are worse than it is.\n"]
     failed = []
     for name in BENCHES:
         command = [sys.executable, "-m", f"bench.{name}"]

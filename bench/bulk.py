@@ -37,9 +37,7 @@ def main() -> list[Row]:
         added = shop.fill("things", iter(records))
         seconds = time.perf_counter() - before
         if added != COUNT or Event.objects.count() - events != COUNT:
-            raise RuntimeError(
-                f"{added} records and {Event.objects.count() - events} events instead of {COUNT}"
-            )
+            raise RuntimeError(f"{added} records and {Event.objects.count() - events} events instead of {COUNT}")
     return [
         Row(
             "insert with events, five typed columns",

@@ -42,11 +42,14 @@ class Row:
 
 
 @contextmanager
-def start() -> Iterator[Path]:
-    """Django on an empty SQLite database in a folder that goes away; answers the folder."""
+def start(**settings: str) -> Iterator[Path]:
+    """Django on an empty SQLite database in a folder that goes away; answers the folder.
+
+    ``settings`` are environment variables that differ from a fresh installation's.
+    """
     with tempfile.TemporaryDirectory(prefix="fastcms-bench-") as name:
         folder = Path(name)
-        os.environ.update(environment(folder))
+        os.environ.update(environment(folder) | settings)
         import django
 
         django.setup()
@@ -94,8 +97,13 @@ def cpu_us(action: Callable[[], Any], times: int = 2000) -> float:
 
 def rss_mb(pid: int | str = "self") -> float:
     """Resident memory of a process, in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+    return memory_mb(pid, "status", "VmRSS")
+
+
+def memory_mb(pid: int | str, file: str, key: str) -> float:
+    """A figure of ``/proc/<pid>/<file>``, in MB."""
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(f"{key}:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"process {pid} is gone")
 
@@ -104,11 +112,7 @@ def table(rows: Iterable[Row]) -> str:
     """The rows as a Markdown table, aligned to be read as it is."""
     cells = [("", "measured", "target", "")]
     for row in rows:
-        target = (
-            ""
-            if row.target is None
-            else f"{'≥' if row.more_is_better else '≤'} {_figure(row.target)} {row.unit}"
-        )
+        target = "" if row.target is None else f"{'≥' if row.more_is_better else '≤'} {_figure(row.target)} {row.unit}"
         verdict = {None: "", True: "yes", False: "**no**"}[row.reached]
         cells.append((row.what, f"{_figure(row.measured)} {row.unit}", target, verdict))
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
@@ -116,9 +120,7 @@ def table(rows: Iterable[Row]) -> str:
         f"| {what:<{widths[0]}} | {measured:>{widths[1]}} | {target:>{widths[2]}} | {verdict:<{widths[3]}} |"
         for what, measured, target, verdict in cells
     ]
-    ruler = (
-        f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
-    )
+    ruler = f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
     return "\n".join([lines[0], ruler, *lines[1:]])
 
 

@@ -36,27 +36,23 @@ def _measure() -> list[Row]:
     shop.define()
     shop.fill(shop.NAME, shop.products(COUNT))
     User.objects.create_user("first@example.com", "correct-horse-battery", username="first")
-    user = User.objects.create_user(
-        "member@example.com", "correct-horse-battery", username="member", verified=True
-    )
+    user = User.objects.create_user("member@example.com", "correct-horse-battery", username="member", verified=True)
     principal = principal_of(user)
     token = tokens.issue(user).access
     path = f"/api/v1/collections/{shop.NAME}/records"
     chosen = urlencode({"filter": "active = true && price >= 100", "sort": "-price"}, quote_via=quote)
-    fresh = next(shop.products(1))
+    fresh = shop.sent_product()
     body = json.dumps(fresh).encode()
-    some_id = json.loads(operations.record_list(Call(principal, query_string="page=1000"), shop.NAME).body)[
-        "items"
-    ][0]["id"]
+    some_id = json.loads(operations.record_list(Call(principal, query_string="page=1000"), shop.NAME).body)["items"][0][
+        "id"
+    ]
 
     handler = WSGIHandler()
 
     def http(method: str, url: str, query: str = "", sent: bytes = b"") -> Callable[[], bytes]:
         return lambda: _request(handler, token, method, url, query, sent)
 
-    def call(
-        operation: Callable[..., Any], *args: Any, query: str = "", method: str = "GET"
-    ) -> Callable[[], Any]:
+    def call(operation: Callable[..., Any], *args: Any, query: str = "", method: str = "GET") -> Callable[[], Any]:
         return lambda: operation(Call(principal, method=method, query_string=query), shop.NAME, *args)
 
     def touched(action: Callable[[], Any]) -> float:

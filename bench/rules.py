@@ -28,17 +28,13 @@ def main() -> list[Row]:
         shop.define()
         snapshot = registry.latest()
         collection = snapshot.get(shop.NAME)
-        member = Principal(
-            id="m1", collection="users", email="member@example.com", role="user", verified=True
-        )
+        member = Principal(id="m1", collection="users", email="member@example.com", role="user", verified=True)
         env = RuleEnv(principal=member, now=clock.now())
         record = clean_new(collection, next(shop.products(1)), admin=True, moment=clock.isoformat(env.now))
         numbers = count()
 
         def never_seen() -> object:
-            return rules.compile_filter(FILTER.format(next(numbers)), collection, snapshot, member).sql(
-                env, "t"
-            )
+            return rules.compile_filter(FILTER.format(next(numbers)), collection, snapshot, member).sql(env, "t")
 
         known = FILTER.format(-1)
         rule = rules.compile_rule(RULE, collection, snapshot)

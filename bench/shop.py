@@ -57,6 +57,11 @@ def product(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
+def sent_product() -> dict[str, Any]:
+    """A product as a member may send it: without the hidden cost."""
+    return {name: value for name, value in next(products(1)).items() if name != "cost"}
+
+
 def some_day(chance: random.Random) -> str:
     return f"20{chance.randrange(10, 26)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
 
