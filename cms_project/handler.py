@@ -2,8 +2,11 @@
 
 Django's own ASGIHandler makes a thread for every request, and with it a database
 connection and its PRAGMAs. Here a request waits for one of ``HANDLER_THREADS``
-threads, each of which keeps its connection for good. Streamed answers run on a
-second, small crew, so that a slow reader never holds up the quick ones.
+threads, each of which keeps its connection for good. Requests that may write have
+a crew of their own: one that waits for the database's lock holds up no read, and
+what has stood in line behind it for as long as the lock is waited for is sent away
+with 503. Streamed answers run on a third, small crew, so that a slow reader never
+holds up the quick ones.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from io import BytesIO
+from time import monotonic
 from typing import IO, Any, cast
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
@@ -34,6 +38,7 @@ logger = logging.getLogger("django.request")
 
 Headers = list[tuple[bytes, bytes]]
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_CHUNK_SECONDS = 30  # a client must send the next piece of its body within this time
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
@@ -50,7 +55,8 @@ class DjangoHandler(BaseHandler):
         super().__init__()
         self.load_middleware(is_async=False)
         self._threads = threads or settings.HANDLER_THREADS
-        self._crew = ThreadPoolExecutor(self._threads, "django")
+        self._readers = ThreadPoolExecutor(self._threads, "django-read")
+        self._writers = ThreadPoolExecutor(self._threads, "django-write")
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -64,7 +70,11 @@ class DjangoHandler(BaseHandler):
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         # The response closes the request, and so the body, when it is itself closed.
-        answer = await loop.run_in_executor(self._crew, context.run, self._respond, scope, body)
+        if scope["method"] in _SAFE:
+            answer = await loop.run_in_executor(self._readers, context.run, self._respond, scope, body)
+        else:
+            latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
+            answer = await loop.run_in_executor(self._writers, context.run, self._respond_by, latest, scope, body)
         if isinstance(answer, tuple):
             await _send(send, *answer)
         else:
@@ -72,16 +82,24 @@ class DjangoHandler(BaseHandler):
 
     def close(self) -> None:
         """Let the threads finish what they hold, and end them with their connections."""
-        for crew, size in ((self._crew, self._threads), (self._streams, STREAM_THREADS)):
+        crews = ((self._readers, self._threads), (self._writers, self._threads), (self._streams, STREAM_THREADS))
+        for crew, size in crews:
             for _ in range(size):
                 crew.submit(connections.close_all)
             crew.shutdown(wait=True)
 
     # --- in a thread of the crew -----------------------------------------------------------
 
-    def _respond(
-        self, scope: HTTPScope, body: IO[bytes]
+    def _respond_by(
+        self, latest: float, scope: HTTPScope, body: IO[bytes]
     ) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
+        """The answer to a request whose turn came in time; the others have waited long enough."""
+        if monotonic() > latest:
+            body.close()
+            return _refusal(errors.ServiceUnavailable())
+        return self._respond(scope, body)
+
+    def _respond(self, scope: HTTPScope, body: IO[bytes]) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
         """The whole answer as (status, headers, content), or a response that is to be streamed."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -229,12 +247,8 @@ async def _chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
 
 def _headers(response: HttpResponseBase) -> Headers:
     """Names and values as bytes; a cookie is a header of its own each time."""
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.headers.items()
-    ]
-    headers.extend(
-        (b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values()
-    )
+    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.headers.items()]
+    headers.extend((b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values())
     return headers
 
 
