@@ -1,8 +1,14 @@
 """The event log: every committed change is one row, written in the change's own transaction.
 
-Writers call :func:`append` inside their transaction. Whoever wants to know
-reads the table by increasing id and connects to :data:`appended`, which is only
-a wake-up: a listener that missed it still finds the row.
+Writers call :func:`append` inside their transaction. Whoever wants to know asks
+:func:`read` for what came after the last event that they know, and connects to
+:data:`appended`, which is only a wake-up: a listener that missed it still finds
+the row.
+
+On PostgreSQL transactions do not commit in the order in which their events got
+ids: number 11 may be seen while 10 is still to come, and who goes on from 11
+never sees it. So each writer marks, by an advisory lock that nobody waits for,
+the id that the log had when it began; readers stop at the lowest mark.
 """
 
 from __future__ import annotations
@@ -13,13 +19,16 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db import transaction
+from django.db import connection, transaction
 from django.dispatch import Signal
 
 from collections_app import dialects
+from collections_app.models import Event
 
 # Sent after commit, without arguments: there are new rows in the log.
 appended = Signal()
+# The upper bits of our advisory locks, so that they are nobody else's; the id is in the lower 48.
+_MARKS = 0x0E7E
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,11 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
     if not changes:
         return
     dialect = dialects.current()
+    if connection.vendor == "postgresql":
+        dialect.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s + last_value - (NOT is_called)::int) FROM events_id_seq",
+            [_MARKS << 48],
+        )
     mark = dialect.placeholder
     timestamp = dialect.moment(moment)
     dialect.executemany(
@@ -61,6 +75,26 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
     )
     # Robust: what is committed has succeeded, whatever a listener makes of it.
     transaction.on_commit(_wake, robust=True)
+
+
+def read(after: int, limit: int = 1000) -> list[Event]:
+    """The next events in the order of their ids; none with a lower id will come later."""
+    return list(Event.objects.filter(id__gt=after, id__lte=_settled_id()).order_by("id")[:limit])
+
+
+def _settled_id() -> int:
+    """The id up to which nobody is still writing. The order of the two questions matters."""
+    execute = dialects.current().execute
+    last: int = execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
+    if connection.vendor != "postgresql":
+        return last  # one writer at a time: ids are given in the order of the commits
+    lowest_mark = execute(
+        "SELECT min(((classid::bigint << 32) | objid::bigint) - %s) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND objsubid = 1 AND classid::bigint >> 16 = %s"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        [_MARKS << 48, _MARKS],
+    ).fetchone()[0]
+    return last if lowest_mark is None else min(last, lowest_mark)
 
 
 def _dump(record: Mapping[str, Any] | None) -> str | None:
