@@ -34,12 +34,13 @@ def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str
     """
     require_writable(collection)
     env = replace(env, body=modifiers.resolved(collection, data, None))
-    if access.verdict(collection, "create", env, work.snapshot) is False:
+    decided = access.verdict(collection, "create", env, work.snapshot)
+    if decided is False:
         raise access.refusal(env)
     record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment)
     validate.check_targets(collection, record, work.snapshot, record["id"])
-    local = _is_local(collection, "create", work.snapshot)
-    if local and not access.allows(collection, "create", record, env, work.snapshot):
+    local = decided or _is_local(collection, "create", work.snapshot)
+    if local and not (decided or access.allows(collection, "create", record, env, work.snapshot)):
         raise access.refusal(env)
     rows.insert(collection, [record], admin=env.principal.is_admin)
     if not local and not access.allows(collection, "create", record, env, work.snapshot):
