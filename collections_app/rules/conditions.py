@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from collections_app.dialects import quote
@@ -27,6 +28,7 @@ from collections_app.rules.request_values import (
     value_for,
 )
 from collections_app.rules.values import NEGATIONS, Unfit, is_empty
+from core import clock
 
 
 class Node(Protocol):
@@ -122,6 +124,19 @@ class _At:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unequal:
+    """An element of the request's list that no element of the path could equal."""
+
+    part: Comparison
+    other: Any
+    row: str | None
+    alias: str
+
+    def sql(self, builder: Builder, alias: str) -> Sql | bool:
+        return self.part._unfit(self.other, builder, self.alias, self.row)
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two operands and an operator. ``any_of``: some element suffices."""
 
@@ -153,12 +168,13 @@ class Comparison:
         """Both sides, with what is no path replaced by its value: a canonical one, a list, or Unfit."""
         path = self.left if isinstance(self.left, Path) else self.right
         assert isinstance(path, Path)
-        sides = []
+        sides: list[Any] = []
         for side in (self.left, self.right):
             if isinstance(side, Path):
                 sides.append(side)
             elif path.kind in ("json", "whole"):
-                sides.append(raw(side, env))
+                value = raw(side, env)
+                sides.append(clock.isoformat(value) if isinstance(value, datetime) else value)
             else:
                 sides.append(value_for(side, env, path.kind))
         return sides[0], sides[1]
@@ -184,6 +200,11 @@ class Comparison:
         expr_right = source_right.expr if source_right else parameter(right, self.right, kind, builder)
         froms = [part for source in (source_left, source_right) if source for part in source.froms]
         wheres = [part for source in (source_left, source_right) if source for part in source.wheres]
+        if isinstance(left, Path) and isinstance(right, Path) and left.kind != right.kind:
+            expr_left, expr_right = (
+                sql(f"CAST({{}} AS {'REAL' if builder.dialect.name == 'sqlite' else 'double precision'})", side)
+                for side in (expr_left, expr_right)
+            )
         positive = NEGATIONS.get(self.op, self.op)
         sides = (left, right)
         test = sql_test(positive, kind, expr_left, expr_right, sides, builder)
@@ -234,8 +255,11 @@ class Comparison:
         """A list that came with the request: every element a comparison of its own."""
         if not items:
             return self.op in NEGATIONS and not self.any_of
-        parts = []
+        parts: list[Any] = []
         for item in items:
+            if isinstance(item, Unfit):
+                parts.append(_Unequal(self, other, row, alias))
+                continue
             const = Const(item, str(item), 0)
             one = (
                 Comparison(const, self.op, self.any_of, self.right)
@@ -268,6 +292,8 @@ class Comparison:
             else:
                 lists.append([side])
         kind = (left if isinstance(left, Path) else right).kind
+        if isinstance(left, Path) and isinstance(right, Path) and left.kind != right.kind:
+            lists = [[None if value is None else float(value) for value in found] for found in lists]
         positive = NEGATIONS.get(self.op, self.op)
         results = [element(positive, kind, a, b, left, right) for a in lists[0] for b in lists[1]]
         if not multiple:

@@ -62,8 +62,11 @@ class Builder:
         """A canonical value as the engine's own."""
         if kind == "datetime":
             return value.replace("T", " ") if self.dialect.name == "sqlite" else value + "+00:00"
-        if kind == "decimal" and self.dialect.name == "postgresql" and isinstance(value, float):
-            return Decimal(repr(value))
+        if kind == "integer" and self.dialect.name == "sqlite" and not -(2**63) <= value < 2**63:
+            # It binds 64 bits; beyond them all numbers compare alike.
+            return 1e19 if value > 0 else -1e19
+        if kind == "integer" and self.dialect.name == "postgresql" and isinstance(value, float):
+            return Decimal(value)
         if kind == "decimal" and isinstance(value, Decimal) and self.dialect.name == "sqlite":
             return float(value)
         return value

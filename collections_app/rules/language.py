@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accounts.principals import Principal
@@ -14,7 +14,7 @@ from collections_app.rules.env import RuleEnv
 from collections_app.rules.fragments import Builder, Slot, Sql
 from collections_app.rules.names import Const, Dynamic, Mention, Moment, Operand, Path, Scope, resolve
 from collections_app.rules.paths import Related, Source
-from collections_app.rules.request_values import dynamic_value
+from collections_app.rules.request_values import dynamic_value, raw
 from collections_app.rules.syntax import RuleError, Word
 
 if TYPE_CHECKING:
@@ -23,20 +23,24 @@ if TYPE_CHECKING:
 
 _MAX_SHAPES = 64
 _MAX_COMPILED = 2000
+# Longer filters and values of requests are not worth their memory: nobody repeats them.
+_MAX_KEPT = 500
 
 
 class Compiled:
     """SQL of something, kept per shape of the request's values."""
 
-    def __init__(self, dynamics: Sequence[tuple[Dynamic, bool]]) -> None:
-        self._dynamics = tuple(dynamics)
+    def __init__(self, dynamics: Sequence[tuple[Dynamic | Moment, bool]]) -> None:
+        self.dynamics = tuple(dynamics)
+        # A moment that decides about the text makes a text for one use.
+        self._fleeting = any(isinstance(operand, Moment) and operand.kind == "datetime" for operand, _ in dynamics)
         self._cache: dict[Any, tuple[str, tuple[Any, ...], bool]] = {}
 
     def shape(self, env: RuleEnv) -> tuple[Any, ...]:
         """With equal shapes the SQL is the same and only late-bound parameters differ."""
         found: list[Any] = [dialects.current().name]
-        for operand, late in self._dynamics:
-            value = dynamic_value(operand, env)
+        for operand, late in self.dynamics:
+            value = raw(operand, env) if isinstance(operand, Moment) else dynamic_value(operand, env)
             if values.is_empty(value):
                 found.append(None)
             elif late and isinstance(value, str):
@@ -50,14 +54,18 @@ class Compiled:
 
     def sql(self, env: RuleEnv, alias: str = "t") -> tuple[str, list[Any]]:
         """SQL over the alias, and its parameters for this request."""
-        key = (alias, *self.shape(env)) if self._dynamics else (alias, dialects.current().name)
+        if self._fleeting:
+            built = self._build(env, alias)
+            return built.text, [param.bind(env) if isinstance(param, Slot) else param for param in built.params]
+        key = (alias, *self.shape(env)) if self.dynamics else (alias, dialects.current().name)
         known = self._cache.get(key)
         if known is None:
             built = self._build(env, alias)
             known = (built.text, built.params, any(isinstance(param, Slot) for param in built.params))
             if len(self._cache) >= _MAX_SHAPES:
                 self._cache.clear()
-            self._cache[key] = known
+            if sum(len(part) for part in key if part) <= _MAX_KEPT:
+                self._cache[key] = known
         text, params, late = known
         if not late:
             return text, list(params)
@@ -68,11 +76,11 @@ class Rule(Compiled):
     """A compiled condition. ``local``: needs nothing but the record and the request."""
 
     def __init__(self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]) -> None:
-        super().__init__([(o, id(o) in late) for o in operands if isinstance(o, Dynamic)])
+        super().__init__(list(_dynamics(operands, late)))
         self.node = node
         self.mentions = tuple(mentions)
         self.local = not any(isinstance(operand, Path) and operand.hops for operand in operands)
-        self._plain = not self._dynamics
+        self._plain = not self.dynamics
 
     def _build(self, env: RuleEnv, alias: str) -> Sql:
         built = self.node.sql(Builder(env), alias)
@@ -92,6 +100,17 @@ class Rule(Compiled):
     def check(self, record: Mapping[str, Any], env: RuleEnv, related: Related | None = None) -> bool:
         """Whether the record satisfies it, in memory."""
         return bool(self.node.check(record, env, related))
+
+
+def _dynamics(operands: Sequence[Operand], late: set[int]) -> Iterator[tuple[Dynamic | Moment, bool]]:
+    """Everything that the SQL depends on, with the rules of the rows that paths lead through."""
+    for operand in operands:
+        if isinstance(operand, Dynamic) or (isinstance(operand, Moment) and id(operand) not in late):
+            yield operand, id(operand) in late
+        elif isinstance(operand, Path):
+            for hop in operand.hops:
+                if hop.guard is not None:
+                    yield from hop.guard.dynamics
 
 
 class SortPath(Compiled):
@@ -156,10 +175,14 @@ def _list_rule(collection: CollectionDef, snapshot: Snapshot) -> Rule | None:
 
 
 def _remembered(snapshot: Snapshot, key: Any, make: Callable[[], Rule]) -> Rule:
-    kept: OrderedDict[Any, Rule] = snapshot.memo.setdefault("rules", OrderedDict())
+    # Filters are anybody's: they may not push out the rules.
+    kept: OrderedDict[Any, Rule] = snapshot.memo.setdefault(f"{key[0]}s", OrderedDict())
     found = kept.get(key)
     if found is None:
-        found = kept[key] = make()
+        found = make()
+        if key[0] == "filter" and len(key[2]) > _MAX_KEPT:
+            return found
+        kept[key] = found
         if len(kept) > _MAX_COMPILED:
             try:
                 kept.popitem(last=False)
@@ -183,11 +206,16 @@ def _node(tree: syntax.Node, scope: Scope, operands: list[Operand], late: set[in
         return Negation(_node(tree.part, scope, operands, late, bare=bare))
     if isinstance(tree, syntax.Or):
         return Any_(tuple(_node(part, scope, operands, late, bare=bare) for part in tree.parts))
-    parts = tree.parts if isinstance(tree, syntax.And) else (tree,)
+    parts = _flat(tree) if isinstance(tree, syntax.And) else (tree,)
     nodes = [_comparison(part, scope, operands, late, bare) if isinstance(part, syntax.Compare)
              else _node(part, scope, operands, late, bare=bare) for part in parts]  # fmt: skip
     nodes = _share_rows(nodes)
     return nodes[0] if len(nodes) == 1 else All(tuple(nodes))
+
+
+def _flat(tree: syntax.And) -> list[syntax.Node]:
+    """(a && b) && c is one group."""
+    return [one for part in tree.parts for one in (_flat(part) if isinstance(part, syntax.And) else [part])]
 
 
 def _share_rows(nodes: list[Any]) -> list[Any]:
@@ -220,10 +248,17 @@ def _comparison(tree: syntax.Compare, scope: Scope, operands: list[Operand], lat
         raise RuleError("Two different @collection rows can't be compared", scope.source, tree.position)
     for one, other in ((left, right), (right, left)):
         _check(one, other, tree, scope)
-        if isinstance(one, Dynamic) and isinstance(other, Path) and other.kind == "text" and one.source == "auth":
+        if isinstance(other, Path) and _is_bound_late(one, other.kind):
             late.add(id(one))
     operands += [left, right]
     return Comparison(left, tree.op, tree.any_of, right)
+
+
+def _is_bound_late(operand: Operand, kind: str) -> bool:
+    """Whether only a parameter depends on the operand's value, not the text of the SQL."""
+    if isinstance(operand, Moment):
+        return kind == "datetime"
+    return isinstance(operand, Dynamic) and operand.source == "auth" and kind == "text"
 
 
 def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> None:
@@ -251,5 +286,5 @@ def _check(one: Operand, other: Operand, tree: syntax.Compare, scope: Scope) -> 
                 f"{one.text[:60]!r} is compared with {other.written[:60]!r}, which is not {error}",
                 scope.source, other.position,
             ) from error  # fmt: skip
-    elif isinstance(other, Moment) and one.kind not in ("datetime", "json") and (values.family(one.kind) != other.kind):
+    elif isinstance(other, Moment) and one.kind != "json" and (values.family(one.kind) != other.kind):
         raise RuleError(f"{one.text[:60]!r} and {other.name} can't be compared", scope.source, position)

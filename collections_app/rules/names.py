@@ -8,7 +8,7 @@ a name that does not exist.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dc_field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,6 +73,7 @@ class Guard(Protocol):
     """A compiled rule that rows on the way of a path have to pass."""
 
     node: Any
+    dynamics: Sequence[tuple[Dynamic | Moment, bool]]
 
     def check(self, record: Mapping[str, Any], env: Any, related: Any = None) -> bool: ...
     def refuses(self, principal: Principal) -> bool: ...
@@ -198,7 +199,16 @@ def _request(rest: str, text: str, position: int, scope: Scope) -> Dynamic:
     )
     if not fits:
         raise RuleError(f"There is no {text[:80]!r}", scope.source, position)
+    if source == "body":
+        _mention_sent(key, position + len("@request.body."), scope)
     return Dynamic(source, key, "" if modifier == "each" else modifier, position)
+
+
+def _mention_sent(name: str, position: int, scope: Scope) -> None:
+    """A key of the body that is a field's name is renamed with it. Other keys may be sent, and refused, too."""
+    field = scope.collection.by_name.get(name)
+    if field is not None and not field.system:
+        scope.mentions.append(Mention(position, position + len(name), "field", field.id))
 
 
 def _any_row(rest: str, start: int, text: str, position: int, scope: Scope) -> Path:

@@ -8,6 +8,7 @@ from collections_app.rules import values
 from collections_app.rules.env import RuleEnv
 from collections_app.rules.fragments import Builder, Slot, Sql, joined, sql
 from collections_app.rules.names import Dynamic, Moment, Operand, Path
+from collections_app.rules.paths import json_place
 from collections_app.rules.request_values import dynamic_value
 from collections_app.rules.values import Unfit, coerce, compare, is_empty
 
@@ -27,6 +28,8 @@ def element(op: str, kind: str, left: Any, right: Any, left_side: Any, right_sid
             return False
         if op == "~" and not isinstance(given, str):
             return False
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            given, inside = float(given), float(inside)
         return compare(op, given, inside) if flip else compare(op, inside, given)
     if isinstance(left, Unfit) or isinstance(right, Unfit):
         return False
@@ -108,12 +111,13 @@ def _json_test(op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any]
     if sqlite:
         where = builder.param("$" + "".join(f'."{key}"' for key in path.json))
         type_of = sql("json_type({}, {})", column, where)
-        text = number = sql("json_extract({}, {})", column, where)
+        text = sql("json_extract({}, {})", column, where)
+        number = sql("CAST({} AS REAL)", text)
         types = {"text": "'text'", "number": "'integer', 'real'", "true": "'true'", "false": "'false'"}
     else:
-        where = builder.param(list(path.json))
-        type_of = sql("jsonb_typeof({} #> {}::text[])", column, where)
-        text = sql("({} #>> {}::text[])", column, where)
+        place = json_place(column, path, builder)
+        type_of = sql("jsonb_typeof({})", place)
+        text = Sql(f"({place.text} #>> '{{}}')", place.params)
         number = sql("CASE WHEN {} = 'number' THEN {}::double precision END", type_of, text)
         types = {"text": "'string'", "number": "'number'", "true": "'boolean'", "false": "'boolean'"}
     if given is None:
@@ -139,7 +143,7 @@ def _json_test(op: str, kind: str, left: Sql, right: Sql, sides: tuple[Any, Any]
         return sql(f"({{}} = {types['text']} AND {{}} <> '' AND {{}})", type_of, text, inner)
     if not isinstance(given, (int, float)) or op == "~":
         return False
-    value = builder.param(given)
+    value = builder.param(float(given))
     inner = sql(f"{{}} {op} {{}}", value, number) if flip else sql(f"{{}} {op} {{}}", number, value)
     return sql(f"({{}} IN ({types['number']}) AND {{}})", type_of, inner)
 

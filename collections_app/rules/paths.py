@@ -160,6 +160,14 @@ def _lower(path: Path, expression: Sql, builder: Builder) -> Sql:
     return Sql(builder.dialect.lower(expression.text), expression.params) if path.modifier == "lower" else expression
 
 
+def json_place(column: Sql, path: Path, builder: Builder) -> Sql:
+    """PostgreSQL: the value under the keys. A key is never a place in a list, as on SQLite and in memory."""
+    place = column
+    for key in path.json:
+        place = sql("({} -> {}::text)", place, builder.param(key))
+    return place
+
+
 def _json_expression(path: Path, column: str, builder: Builder) -> Sql:
     """For paths into JSON the place itself; what type of value stands there is asked by the test."""
     sqlite = builder.dialect.name == "sqlite"
@@ -173,6 +181,6 @@ def _json_expression(path: Path, column: str, builder: Builder) -> Sql:
                 f"CASE json_type({column}, {{}}) WHEN 'array' THEN json_array_length({column}, {{}}) ELSE 0 END",
                 where, where,
             )  # fmt: skip
-        place = sql(f"({column} #> {{}}::text[])", builder.param(list(path.json)))
+        place = json_place(Sql(column), path, builder)
         return sql("CASE jsonb_typeof({}) WHEN 'array' THEN jsonb_array_length({}) ELSE 0 END", place, place)
     return Sql(column)

@@ -16,6 +16,9 @@ def dynamic_value(operand: Dynamic, env: RuleEnv) -> Any:
         return env.method
     if operand.source == "auth":
         value = env.principal.value(operand.name)
+        if is_empty(value):
+            # An absent caller stays one, whatever is asked of them.
+            return None
     else:
         given: Mapping[str, Any] = (env.body if operand.source == "body" else env.query) or {}
         if operand.modifier == "isset":
@@ -45,7 +48,7 @@ def raw(operand: Operand, env: RuleEnv) -> Any:
 def value_for(operand: Operand, env: RuleEnv, kind: str) -> Any:
     value = raw(operand, env)
     if isinstance(value, list):
-        return [found for item in value if not isinstance(found := coerced(kind, item, None), Unfit)]
+        return [coerced(kind, item, None) for item in value]
     return coerced(kind, value, operand.written if isinstance(operand, Const) else None)
 
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from core.errors import BadRequest
 
+# Longer sources are parsed each time: 2,000 of them would fill the process.
+MAX_REMEMBERED = 500
 MAX_LENGTH, MAX_COMPARISONS, MAX_DEPTH = 4000, 200, 20
 OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~", "!~")
 
@@ -86,9 +88,13 @@ def is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text)) and len(text) <= 64
 
 
-@lru_cache(maxsize=2000)
 def parse(source: str) -> Node:
     """The tree of a rule; RuleError points at the character that is wrong."""
+    return _remembered(source) if len(source) <= MAX_REMEMBERED else _Parser(source).parse()
+
+
+@lru_cache(maxsize=2000)
+def _remembered(source: str) -> Node:
     return _Parser(source).parse()
 
 
@@ -146,7 +152,7 @@ class _Parser:
 
     def _unit(self, depth: int) -> Node:
         kind, _, position = self.tokens[self.at]
-        if depth >= MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise self.error(f"Nested deeper than {MAX_DEPTH} levels", position)
         if kind == "not":
             self.at += 1

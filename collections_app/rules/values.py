@@ -53,11 +53,18 @@ def coerce(kind: str, value: Any, *, written: str | None = None) -> Any:
     if kind == "text":
         if isinstance(value, bool):
             return "true" if value else "false"
-        return value if isinstance(value, str) else written or _plain(value)
+        if isinstance(value, str):
+            if not storable(value):
+                raise Unfit("a text that can be stored")
+            return value
+        return written or _plain(value)
     if kind in NUMERIC:
-        return _number(value)
+        number = _number(written if written and not isinstance(value, str) else value)
+        if kind == "number":
+            return float(number)
+        return _fifteen_digits(number) if kind == "decimal" else number
     if kind == "bool":
-        known = {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
+        known = {"true": True, "false": False, "1": True, "0": False}.get((written or str(value)).lower())
         if known is None:
             raise Unfit("true or false")
         return known
@@ -71,10 +78,24 @@ def coerce(kind: str, value: Any, *, written: str | None = None) -> Any:
     raise Unfit("a value")
 
 
+def storable(text: str) -> bool:
+    """Whether a database could hold it: no NUL, no half of a surrogate pair."""
+    if text.isascii():
+        return "\x00" not in text
+    return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text)
+
+
+def _fifteen_digits(value: int | float | Decimal) -> Decimal:
+    """As exact as the stored decimals are, which SQLite compares as floats."""
+    return Decimal(f"{float(value):.15g}")
+
+
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise Unfit("a number")
     if isinstance(value, (int, float, Decimal)):
+        if (isinstance(value, int) and value.bit_length() > 1000) or not math.isfinite(value):
+            raise Unfit("a number")
         return value
     if not isinstance(value, str) or len(value) > 64 or "_" in value:
         raise Unfit("a number")

@@ -52,3 +52,18 @@ def carried_over(
                 "Change the rule in the same request, or first."
             )
     return rules.rename(source, mentions, names)
+
+
+def check_carried(collection: CollectionDef, snapshot: Snapshot, sent: Mapping[str, object]) -> None:
+    """That the rules nobody sent still make sense after a change; Conflict for one that would not."""
+    for key in RULES:
+        source = collection.rules[key]
+        if key in sent or source is None:
+            continue
+        try:
+            rules.compile_rule(source, collection, snapshot)
+        except DomainError as error:
+            raise Conflict(
+                f"{key} of {collection.name!r} would no longer make sense: {error.message}. "
+                "Change the rule in the same request, or first."
+            ) from error

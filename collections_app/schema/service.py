@@ -133,8 +133,11 @@ def collection_update(
         )
         others = _others(old, snapshot, names, gone)
         after = _with(snapshot, new, *others)
-        references.check_rules(new, after, {key: None for key in RULES if key in payload}, problems)
+        sent = {key: None for key in RULES if key in payload}
+        references.check_rules(new, after, sent, problems)
         problems.raise_if_any()
+        for collection in after.by_id.values():
+            references.check_carried(collection, after, sent if collection.id == new.id else {})
         _tables(change, after, lossy=allow_data_loss).alter(old, new)
         for collection in (new, *others):
             Collection.objects.filter(pk=collection.id).update(

@@ -159,6 +159,19 @@ def test_a_type_change_that_would_lose_values_is_refused_with_count_and_examples
     assert state_of_the_schema() == before
 
 
+def test_a_type_change_that_a_rule_would_not_survive_is_refused(make_collection: Any, records: Any) -> None:
+    make_collection("posts", score="number", list_rule="score > 3")
+    make_collection("likes", post={"type": "relation", "relation": {"collection_id": "posts"}}, list_rule="post.score = 1")
+    before = state_of_the_schema()
+    with pytest.raises(Conflict, match="list_rule of 'likes'"):
+        change("posts", retype("score", type="date"), list_rule="score > '2026-01-01'")
+    assert state_of_the_schema() == before
+    service.collection_update(actor=SYSTEM, name_or_id="likes", payload={"list_rule": None})
+    with pytest.raises(Conflict, match="list_rule of 'posts'"):
+        change("posts", retype("score", type="date"))
+    change("posts", retype("score", type="date"), list_rule="score > '2026-01-01'")
+
+
 def test_allowing_data_loss_keeps_what_fits_and_drops_the_rest(things: list[str], records: Any) -> None:
     change("things", retype("title", type="number"), lossy=True)
     assert records("things").get(things[0])["title"] == 12

@@ -77,7 +77,7 @@ def test_a_lonely_operand_is_told_how_to_be_a_comparison() -> None:
         compiled("live")
 
 
-@pytest.mark.parametrize("bad", ["\x00", "\ud800", "\udfff"])
+@pytest.mark.parametrize("bad", ["\x00", "\ud800"])
 def test_characters_that_no_database_stores_are_refused(bad: str) -> None:
     with pytest.raises(DomainError, match="character 10"):
         compiled(f"title = '{bad}'")
