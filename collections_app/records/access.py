@@ -6,6 +6,7 @@ asked about with :func:`allows`. Admins pass every rule.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from collections_app import dialects, rules
@@ -17,12 +18,21 @@ from collections_app.schema.snapshot import Snapshot
 from core.errors import DomainError, Forbidden, Unauthorized
 
 Sql = tuple[str, list[Any]]
+_PARAMETER = re.compile(r"""@request\.query\.([^\s:()&|'"=!<>~?]+)""")
 
 
 def rule(collection: CollectionDef, action: str, snapshot: Snapshot) -> Rule | None:
     """The compiled rule of ``list``, ``view``, ``create``, ``update`` or ``delete``; None is everyone."""
     source = collection.rules[f"{action}_rule"]
     return None if source is None else rules.compile_rule(source, collection, snapshot)
+
+
+def parameters(collection: CollectionDef) -> frozenset[str]:
+    """The query parameters that the collection's rules ask for: callers may send them."""
+    if "parameters" not in collection.memo:
+        rules_text = " ".join(source for source in collection.rules.values() if source)
+        collection.memo["parameters"] = frozenset(_PARAMETER.findall(rules_text))
+    return collection.memo["parameters"]  # type: ignore[no-any-return]
 
 
 def verdict(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot) -> bool | None:

@@ -13,7 +13,7 @@ from dataclasses import field as dc_field
 from typing import Any
 
 from accounts.principals import ANONYMOUS, Principal
-from collections_app.records import idempotency, query, read, write
+from collections_app.records import access, idempotency, query, read, write
 from collections_app.records.codec import Record, public
 from collections_app.records.unit_of_work import UnitOfWork, savepoint, unit_of_work
 from collections_app.rules import RuleEnv
@@ -67,8 +67,8 @@ def record_list(call: Call, name: str) -> Answer:
 
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        parameters = call.parameters()
-        page = read.list_page(collection, query.read(parameters), call.env(parameters), snapshot)
+        parameters, wanted = _wanted(call, collection, query.LIST_PARAMETERS)
+        page = read.list_page(collection, wanted, call.env(parameters), snapshot)
         return Answer(200, read.dump(page))
 
     return with_schema(unit, reads=True)
@@ -79,15 +79,12 @@ def record_get(call: Call, name: str, record_id: str) -> Answer:
 
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        parameters = call.parameters()
-        wanted = query.read(parameters, query.SINGLE_PARAMETERS)
+        parameters, wanted = _wanted(call, collection, query.SINGLE_PARAMETERS)
         record, version = read.get(collection, record_id, wanted, call.env(parameters), snapshot)
         body = read.dump(record)
         etag = read.etag(version, body, wanted)
         headers = {"ETag": etag}
-        if call.if_none_match and etag in [
-            tag.strip().removeprefix("W/") for tag in call.if_none_match.split(",")
-        ]:
+        if call.if_none_match and read.none_matches(call.if_none_match, etag):
             return Answer(304, headers=headers)
         return Answer(200, body, headers)
 
@@ -154,6 +151,7 @@ def batch(call: Call, body: Any) -> Answer:
         raise ValidationFailed(fields={"requests": [f"Expected 1 to {MAX_BATCH} requests."]})
 
     def unit(snapshot: Snapshot) -> Answer:
+        query.read(call.parameters(), frozenset())
         claim = _claim(call, body)
         if isinstance(claim, idempotency.Earlier):
             return _again(claim)
@@ -239,7 +237,8 @@ def _write(
 
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        parameters = call.parameters()
+        shown = frozenset[str]() if call.method == "DELETE" else query.SINGLE_PARAMETERS
+        parameters, wanted = _wanted(call, collection, shown)
         env = call.env(parameters)
         claim = _claim(call, data)
         if isinstance(claim, idempotency.Earlier):
@@ -249,23 +248,32 @@ def _write(
                 status, record = action(work, collection, env)
                 if record is None:
                     return Answer(status)
-                body = read.dump(public(collection, record, admin=call.principal.is_admin))
+                # Only now: what fields there are is not told to those who may not write here.
+                read.check(wanted, collection, env, snapshot)
+                body = read.dump(read.as_asked(collection, record, wanted, env, snapshot))
                 if claim is not None:
                     claim.answer(status, body)
         except BaseException:
             if claim is not None:
                 claim.release()
             raise
-        return Answer(status, body, {"ETag": f'"{read.version(collection, record)}"'})
+        return Answer(status, body, {"ETag": read.etag(read.version(collection, record), body, wanted)})
 
     return with_schema(unit)
+
+
+def _wanted(call: Call, collection: CollectionDef, known: frozenset[str]) -> tuple[dict[str, str], query.Query]:
+    """The query parameters, raw and checked; what the collection's rules ask for may be among them."""
+    parameters = call.parameters()
+    return parameters, query.read(parameters, known | access.parameters(collection))
 
 
 def _claim(call: Call, data: Any) -> idempotency.Claim | idempotency.Earlier | None:
     if call.idempotency_key is None or call.method != "POST":
         return None
     caller = call.principal.key or f"anonymous:{call.caller}"
-    return idempotency.claim(caller, call.idempotency_key, idempotency.fingerprint(call.path, data))
+    target = f"{call.path}?{call.query_string}" if call.query_string else call.path
+    return idempotency.claim(caller, call.idempotency_key, idempotency.fingerprint(target, data))
 
 
 def _again(earlier: idempotency.Earlier) -> Answer:
@@ -297,7 +305,8 @@ def _bulk(
 ) -> Answer:
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        env = call.env(call.parameters())
+        parameters, _ = _wanted(call, collection, frozenset())
+        env = call.env(parameters)
         claim = _claim(call, body)
         if isinstance(claim, idempotency.Earlier):
             return _again(claim)

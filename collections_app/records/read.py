@@ -10,7 +10,7 @@ import orjson
 from collections_app import dialects, rules
 from collections_app.dialects import quote
 from collections_app.records import access, expand, searching, selecting, sorting, totals
-from collections_app.records.codec import Record, codec
+from collections_app.records.codec import Record, codec, public
 from collections_app.records.query import Query
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
@@ -29,10 +29,9 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
     admin = env.principal.is_admin
     where, params = _where(collection, query, env, snapshot)
     order = sorting.read(query.sort, collection, snapshot, env)
-    expand.check(query.expand, collection, env, snapshot)
+    check(query, collection, env, snapshot)
     reader = codec(collection, admin=admin)
     if query.fields is not None:
-        selecting.check(query.fields, collection, query.expand, env, snapshot)
         needed = {name for name in query.expand if name in collection.by_name}
         chosen = selecting.columns(query.fields, collection, needed, admin=admin)
         if chosen is not None:
@@ -76,9 +75,7 @@ def get(
     """
     admin = env.principal.is_admin
     allowed = access.condition(collection, "view", env, snapshot)
-    expand.check(query.expand, collection, env, snapshot)
-    if query.fields is not None:
-        selecting.check(query.fields, collection, query.expand, env, snapshot)
+    check(query, collection, env, snapshot)
     reader = codec(collection, admin=admin)
     dialect = dialects.current()
     sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}"
@@ -92,6 +89,20 @@ def get(
     records = reader.records(rows)
     state = version(collection, records[0])
     return _finish(records, collection, query, env, snapshot)[0], state
+
+
+def check(query: Query, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot) -> None:
+    """BadRequest where ``expand=`` or ``fields=`` names what the caller may not read."""
+    expand.check(query.expand, collection, env, snapshot)
+    if query.fields is not None:
+        selecting.check(query.fields, collection, query.expand, env, snapshot)
+
+
+def as_asked(
+    collection: CollectionDef, record: Record, query: Query, env: RuleEnv, snapshot: Snapshot
+) -> Record:
+    """A record that the caller has just written, as they may see it and want it; ``query`` has been checked."""
+    return _finish([public(collection, record, admin=env.principal.is_admin)], collection, query, env, snapshot)[0]
 
 
 def possible_id(record_id: str) -> bool:
@@ -115,6 +126,12 @@ def matches(header: str, version: str) -> bool:
     """Whether an If-Match header names this version."""
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
     return "*" in tags or any(tag.partition("-")[0] == version for tag in tags)
+
+
+def none_matches(header: str, etag: str) -> bool:
+    """Whether an If-None-Match header says that the client has this already."""
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or etag in tags
 
 
 def version(collection: CollectionDef, record: Record) -> str:

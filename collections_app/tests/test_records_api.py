@@ -433,3 +433,46 @@ def test_fields_choose_what_is_shown(posts: str, client: APIClient) -> None:
     item = get(client, f"{posts}?fields=votes,body:excerpt(7,true)").json()["items"][0]
     assert item == {"votes": 1, "body": "One two…"}
     assert list(get(client, f"{posts}?fields=*").json()["items"][0])[:4] == ["id", "collection", "created", "updated"]
+
+
+def test_a_write_answers_in_the_form_that_is_asked_for(library: dict[str, str], client: APIClient) -> None:
+    ann = library["ann"]
+    made = client.post(
+        f"{path('books')}?expand=publisher&fields=title,expand.publisher.name", {"title": "t", "publisher": ann}
+    )
+    assert (made.status_code, made.json()) == (201, {"title": "t", "expand": {"publisher": {"name": "ann"}}})
+    book = client.get(path("books")).json()["items"][0]["id"]
+    assert client.patch(f"{path('books', book)}?fields=title", {"title": "u"}).json() == {"title": "u"}
+    with nothing_changes():
+        for query in ("expand=nothing", "fields=nothing", "unknown=1", "filter=title=1", "page=1"):
+            assert client.post(f"{path('books')}?{query}", {"publisher": ann}).status_code == 400, query
+            assert client.patch(f"{path('books', book)}?{query}", {"title": "v"}).status_code == 400, query
+        assert client.delete(f"{path('books', book)}?fields=id").status_code == 400
+        assert client.post(f"{path('books', 'bulk-delete')}?fields=id", {"record_ids": [book]}).status_code == 400
+        batch = {"requests": [{"method": "DELETE", "collection": "books", "id": book}]}
+        assert client.post(f"{BATCH}?expand=x", batch).status_code == 400
+
+
+def test_a_refused_write_does_not_tell_what_fields_there_are(make_collection: Any, client: APIClient) -> None:
+    make_collection("vault", inside=relation("vault"), **{**OPEN, "create_rule": "@request.auth.role = 'x'"})
+    for query in ("expand=inside", "expand=nothing", "fields=inside", "fields=nothing"):
+        with nothing_changes():
+            assert client.post(f"{path('vault')}?{query}", {}).status_code == 403
+
+
+def test_rules_may_ask_for_query_parameters(make_collection: Any, client: APIClient) -> None:
+    asked = "@request.query.code = 'abc'"
+    make_collection("codes", title="text", list_rule=asked, view_rule=asked, create_rule=asked, update_rule=asked)
+    url = path("codes")
+    made = client.post(f"{url}?code=abc", {"title": "x"}).json()
+    one = f"{url}/{made['id']}"
+    assert client.get(f"{url}?code=abc").json()["total"] == 1
+    assert (
+        client.get(f"{one}?code=abc").status_code == client.patch(f"{one}?code=abc", {"title": "y"}).status_code == 200
+    )
+    body = {"record_ids": [made["id"]], "data": {"title": "z"}}
+    assert client.post(f"{url}/bulk-update?code=abc", body).json()["success"] == 1
+    with nothing_changes():
+        assert client.post(f"{url}?code=x", {"title": "x"}).status_code == client.get(url).status_code == 403
+        assert client.get(f"{url}?code=abc&other=1").status_code == 400
+        assert client.post(f"{url}/bulk-update", body).json()["failed"] == 1
