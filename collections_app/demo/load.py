@@ -112,9 +112,7 @@ def remove() -> list[str]:
             if other.id not in own
         ]
         if strangers:
-            raise Conflict(
-                f"{collection.name!r} is still referenced by {', '.join(strangers)}. Nothing was removed."
-            )
+            raise Conflict(f"{collection.name!r} is still referenced by {', '.join(strangers)}. Nothing was removed.")
     for collection in collections:
         service.collection_delete(actor=SYSTEM, name_or_id=collection.id)
     return [collection.name for collection in collections]

@@ -74,12 +74,8 @@ def test_a_second_run_changes_nothing_and_says_so(loaded: str) -> None:
 def test_a_second_run_leaves_what_people_changed(loaded: str, records: RecordsOf) -> None:
     records("cars").update("car-001", {"name": "my own words"})
     airports = service.as_json(registry.latest().get("airports"))
-    fields = [
-        {**field, "name": "title"} if field["name"] == "name" else field for field in airports["schema"]
-    ]
-    service.collection_update(
-        actor=SYSTEM, name_or_id="airports", payload={"name": "airfields", "schema": fields}
-    )
+    fields = [{**field, "name": "title"} if field["name"] == "name" else field for field in airports["schema"]]
+    service.collection_update(actor=SYSTEM, name_or_id="airports", payload={"name": "airfields", "schema": fields})
     records("airfields").delete("airport-00M")
     again = demo("--sample", str(SAMPLE))
     assert "Added 1 records" in again and "airports" not in names()
@@ -123,9 +119,7 @@ def test_somebody_elses_collection_is_refused_in_words_before_anything_changes(
             demo(*options)
 
 
-def test_reset_drops_only_the_demo(
-    loaded: str, make_collection: Callable[..., Any], records: RecordsOf
-) -> None:
+def test_reset_drops_only_the_demo(loaded: str, make_collection: Callable[..., Any], records: RecordsOf) -> None:
     make_collection("mine", title="text")
     kept = records("mine").create(title="kept")
     records("cars").update("car-001", {"name": "my own words"})

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand, CommandError, call_command
 from tqdm import tqdm
 
 from collections_app.demo import load
@@ -25,7 +25,7 @@ cities, airports, stations, temperatures, weather_days, makers, cars, stock_pric
 26,000 records with rules, hidden and unique fields, indexes, search, selects and relations.
 
 Run it again and it adds what is missing and changes nothing else; kill it, and the next run completes
-the work. It touches its own collections only. No network, no questions.
+the work. It applies migrations and touches its own collections only. No network, no questions.
 
   manage.py demo                load what is missing
   manage.py demo --sample 100   only the first 100 records of each series of measurements
@@ -37,9 +37,7 @@ class Command(BaseCommand):
     help = HELP
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--reset", action="store_true", help="drop the demo's own collections first")
@@ -48,6 +46,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, reset: bool, sample: int | None, **options: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
         started = perf_counter()
         try:
             if reset:
@@ -132,7 +131,7 @@ def _curl_lines(api: str) -> str:
   # a station with the airports around it, nearest first, and the towns of those
   curl -sG {records}/stations/records/station-seattle -d expand=airports.city
 
-  # an account, and its token
+  # an account (the first of all is the superadmin), and its token
   TOKEN=$(curl -s {api}/auth/register -H 'Content-Type: application/json' \\
     -d '{{"email": "you@example.com", "username": "you", "password": "a long enough one"}}' \\
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
