@@ -41,7 +41,7 @@ def _run(statement: Callable[[Any, str, Any], Any], sql: str, params: Any) -> An
     Django's proxies cost 1 µs each time one of their attributes is read, so the
     connection is looked up once, and errors are translated only where there are any.
     """
-    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
     if wrapper.connection is None:
         wrapper.ensure_connection()
     try:

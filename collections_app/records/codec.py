@@ -25,7 +25,7 @@ def visible_fields(collection: CollectionDef, *, admin: bool) -> tuple[Field, ..
         collection.memo[key] = tuple(
             field for field in _ordered(collection) if not field.secret and (admin or not field.hidden)
         )
-    return collection.memo[key]  # type: ignore[no-any-return]
+    return collection.memo[key]
 
 
 def _ordered(collection: CollectionDef) -> list[Field]:
@@ -101,7 +101,7 @@ def codec(collection: CollectionDef, fields: Sequence[Field] | None = None, *, a
     key = ("codec", vendor, admin)
     if key not in collection.memo:
         collection.memo[key] = Codec(collection, visible_fields(collection, admin=admin), vendor)
-    return collection.memo[key]  # type: ignore[no-any-return]
+    return collection.memo[key]
 
 
 def whole_codec(collection: CollectionDef) -> Codec:
@@ -109,7 +109,7 @@ def whole_codec(collection: CollectionDef) -> Codec:
     key = ("codec", dialects.current().name, "whole")
     if key not in collection.memo:
         collection.memo[key] = Codec(collection, _ordered(collection), key[1])
-    return collection.memo[key]  # type: ignore[no-any-return]
+    return collection.memo[key]
 
 
 def read_links(field: Field, record_ids: Sequence[str]) -> dict[str, list[str]]:

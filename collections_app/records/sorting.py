@@ -56,7 +56,8 @@ class Order:
         if self.random:
             return dialects.current().random, []
         postgresql = dialects.current().name == "postgresql"
-        parts, params = [], []
+        parts: list[str] = []
+        params: list[Any] = []
         for key in self.keys:
             direction = "DESC" if key.descending else "ASC"
             # SQLite sorts NULL first by itself; PostgreSQL has to be told.
