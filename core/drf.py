@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http import QueryDict
-from rest_framework import parsers, renderers
+from rest_framework import negotiation, parsers, renderers
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import errors, json
@@ -69,6 +70,18 @@ class MultiPartParser(parsers.MultiPartParser):
         if any("\x00" in value for values in parsed.data.lists() for value in [values[0], *values[1]]):
             raise errors.BadRequest("Unreadable form: a text contains the NUL character")
         return parsed
+
+
+class ContentNegotiation(negotiation.DefaultContentNegotiation):
+    """DRF's, with a short way for programs: nearly all ask for JSON or for anything."""
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        accept = request.META.get("HTTP_ACCEPT", "*/*")
+        if accept == "*/*" or accept == renderers[0].media_type:
+            return renderers[0], renderers[0].media_type
+        return super().select_renderer(request, renderers, format_suffix)  # type: ignore[no-any-return]
 
 
 def read_limited(stream: IO[Any]) -> bytes:

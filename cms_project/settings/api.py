@@ -18,6 +18,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": "accounts.authentication.anonymous",
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_RENDERER_CLASSES": ["core.drf.JSONRenderer", "core.browsable.BrowsableAPIRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.drf.ContentNegotiation",
     "DEFAULT_PARSER_CLASSES": [
         "core.drf.JSONParser",
         "core.drf.FormParser",

@@ -164,6 +164,10 @@ class RecordsOf:
             "schema": {"type": "string"},
         }
 
+    def _shape(self) -> list[Json]:
+        """What decides how a single record is shown."""
+        return [*_parameters("fields"), self._expand_parameter()]
+
     def _get(self) -> Json:
         unchanged = {"description": "It still is what `If-None-Match` names.", "headers": {"ETag": ref("headers", "ETag")}}
         return self._operation(
@@ -174,27 +178,27 @@ class RecordsOf:
                 "304": unchanged,
                 **refusals(READING),
             },
-            parameters=[*_parameters("fields"), self._expand_parameter(), *_parameters("If-None-Match")],
+            parameters=[*self._shape(), *_parameters("If-None-Match")],
         )
 
     def _create(self) -> Json:
-        written = answer("The record as written.", schema_ref(f"Record_{self.name}"), ("ETag",))
+        written = answer("The record as written.", _record_or_part(self.name), ("ETag",))
         return self._operation(
             "createRecord",
             f"Create one of {self.name}",
             {"201": written, **refusals(WRITING)},
-            parameters=_parameters("Idempotency-Key"),
+            parameters=[*self._shape(), *_parameters("Idempotency-Key")],
             requestBody=_body(f"RecordInput_{self.name}"),
         )
 
     def _update(self, verb: str) -> Json:
-        changed = answer("The record as it is now.", schema_ref(f"Record_{self.name}"), ("ETag",))
+        changed = answer("The record as it is now.", _record_or_part(self.name), ("ETag",))
         return self._operation(
             f"{verb}Record",
             f"Change one of {self.name}",
             {"200": changed, **refusals(WRITING)},
             description="PUT and PATCH are the same here: fields that are left out stay.",
-            parameters=_parameters("If-Match"),
+            parameters=[*self._shape(), *_parameters("If-Match")],
             requestBody=_body(f"RecordChange_{self.name}"),
         )
 

@@ -39,7 +39,7 @@ def run(url: str, *options: str) -> tuple[int, str]:
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", "/dev/null", "run", f"{url}/api/schema",
         "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "20",
-        "--generation-deterministic", "--continue-on-failure", "--workers", "1",
+        "--generation-deterministic", "--continue-on-failure", "--workers", "1", "--max-time", "40",
         # The test server takes a body that nobody read for the next request.
         "--header", "Connection: close", "--warnings", "off", "--no-color", *options,
     ]  # fmt: skip
