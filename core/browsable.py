@@ -58,6 +58,8 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
         headers = {name: text for name, text in response.items() if name not in ("Vary", "Allow")}
         link = getattr(view, "link", lambda item: None)
         found = response.status_code != 404
+        forms = [self._form(value, view, request, response, method) for method in ("POST", "PUT")] if found else []
+        extra = view.get_extra_action_url_map() if found and hasattr(view, "get_extra_action_url_map") else {}
         return {
             "project": settings.PROJECT_NAME,
             "view": view,
@@ -73,10 +75,10 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
             "by_session": request.user.is_authenticated and request.auth is None,
             "query_boxes": _query_boxes(view, request),
             "pages": _pages(value, request),
-            "actions": view.get_extra_action_url_map() if found and hasattr(view, "get_extra_action_url_map") else {},
-            "forms": [form for method in ("POST", "PUT") if found and (form := self._form(value, view, request, response, method))],
+            "actions": extra,
+            "forms": [form for form in forms if form is not None],
             "can_delete": found and self._offered(view, request, "DELETE"),
-        }  # fmt: skip
+        }
 
     def _form(
         self, value: Any, view: APIView, request: Request, response: Response, method: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
@@ -76,12 +76,13 @@ class ContentNegotiation(negotiation.DefaultContentNegotiation):
     """DRF's, with a short way for programs: nearly all ask for JSON or for anything."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None
     ) -> tuple[Any, str]:
+        first = next(iter(renderers))
         accept = request.META.get("HTTP_ACCEPT", "*/*")
-        if accept == "*/*" or accept == renderers[0].media_type:
-            return renderers[0], renderers[0].media_type
-        return super().select_renderer(request, renderers, format_suffix)  # type: ignore[no-any-return]
+        if accept == "*/*" or accept == first.media_type:
+            return first, first.media_type
+        return super().select_renderer(request, renderers, format_suffix)
 
 
 def read_limited(stream: IO[Any]) -> bytes:

@@ -118,6 +118,4 @@ def bulk_data(form: QueryDict) -> dict[str, Any]:
 def batch_data(form: QueryDict) -> dict[str, Any]:
     """``requests`` as JSON."""
     reader = Form(form)
-    return reader.finish(
-        {name: reader.json(name) if name == "requests" else reader.one(name) for name in reader.items}
-    )
+    return reader.finish({name: reader.json(name) if name == "requests" else reader.one(name) for name in reader.items})

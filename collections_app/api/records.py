@@ -99,7 +99,7 @@ class RecordViewSet(ViewSet):
         call = Call(principal=principal(self.request))
         try:
             found = operations.record_get(call, self.kwargs["collection"], self.kwargs["record_id"])
-            return orjson.loads(found.body)  # type: ignore[no-any-return]
+            return orjson.loads(found.body)
         except DomainError:
             return None
 

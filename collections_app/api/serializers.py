@@ -13,8 +13,12 @@ from rest_framework import serializers
 from collections_app.records.validate import ADMIN_SETS
 from collections_app.schema.definition import TYPES, CollectionDef, Field
 
-
 _RULE_HELP = "An expression; null is everyone; left empty: admins only, or as it is."
+
+
+def _nothing() -> Any:
+    """The start of a list to be written as JSON."""
+    return []
 
 
 def _rule() -> serializers.CharField:
@@ -27,14 +31,16 @@ class CollectionSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(help_text="Lowercase letters, digits and underscores.")
     type = serializers.ChoiceField(choices=[name for name in TYPES if name != "view"], default="base")
     schema = serializers.JSONField(
-        initial=list, help_text='The fields: [{"name": "title", "type": "text", "validation": {"required": true}}]'
+        initial=_nothing, help_text='The fields: [{"name": "title", "type": "text", "validation": {"required": true}}]'
     )
     list_rule = _rule()
     view_rule = _rule()
     create_rule = _rule()
     update_rule = _rule()
     delete_rule = _rule()
-    indexes = serializers.JSONField(required=False, initial=list, help_text='[{"fields": ["price"], "unique": false}]')
+    indexes = serializers.JSONField(
+        required=False, initial=_nothing, help_text='[{"fields": ["price"], "unique": false}]'
+    )
     options = serializers.JSONField(required=False, initial=dict, help_text='{"search": ["title"]}')
 
 
@@ -45,12 +51,15 @@ class BulkDeleteSerializer(serializers.Serializer[Any]):
 
 
 class BulkUpdateSerializer(BulkDeleteSerializer):
-    data = serializers.JSONField(initial=dict, help_text='The fields to change: {"active": true}')
+    # `data` is DRF's own name for another thing; here it is what the API calls it.
+    data = serializers.JSONField(  # type: ignore[assignment]
+        initial=dict, help_text='The fields to change: {"active": true}'
+    )
 
 
 class BatchSerializer(serializers.Serializer[Any]):
     requests = serializers.JSONField(
-        initial=list, help_text='[{"method": "POST", "collection": "posts", "data": {"title": "Hello"}}]'
+        initial=_nothing, help_text='[{"method": "POST", "collection": "posts", "data": {"title": "Hello"}}]'
     )
 
 
@@ -62,7 +71,7 @@ def record_serializer(collection: CollectionDef, *, admin: bool) -> type[seriali
             field.name: _input(field) for field in collection.fields if may_send(field, admin=admin)
         }
         collection.memo[key] = type(f"Record_{collection.name}", (serializers.Serializer,), fields)
-    return collection.memo[key]  # type: ignore[no-any-return]
+    return collection.memo[key]
 
 
 def may_send(field: Field, *, admin: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView

@@ -98,20 +98,31 @@ def schemas(audience: Audience) -> dict[str, Json]:
 
 
 def paths(audience: Audience) -> dict[str, Json]:
-    name = {"name": "collection", "in": "path", "required": True, "description": "Its name or id.", "schema": {"type": "string"}}  # fmt: skip
+    name = {
+        "name": "collection",
+        "in": "path",
+        "required": True,
+        "description": "Its name or id.",
+        "schema": {"type": "string"},
+    }
     shown = "Collection" if audience.admin else "CollectionOutline"
     many: Json = {
         "get": _operation(
             "listCollections",
             "List collections",
-            {"200": answer("For admins all; for others those that they may list.", schema_ref(f"{shown}Page")), **refusals(READING)},
+            {
+                "200": answer("For admins all; for others those that they may list.", schema_ref(f"{shown}Page")),
+                **refusals(READING),
+            },
             parameters=_paging(),
         )
     }
     one: Json = {
         "parameters": [name],
         "get": _operation(
-            "getCollection", "Get a collection", {"200": answer("The collection.", schema_ref(shown)), **refusals(READING)}
+            "getCollection",
+            "Get a collection",
+            {"200": answer("The collection.", schema_ref(shown)), **refusals(READING)},
         ),
     }
     if audience.admin:
@@ -168,8 +179,8 @@ def _change(operation_id: str) -> Json:
         operation_id,
         "Change a collection",
         {"200": answer("The collection as it is now.", schema_ref("Collection")), **refusals(WRITING)},
-        description="Keys that are left out stay; `schema` is the whole list of fields, and a field keeps its data by its "
-        "`id`. A change that would lose data is refused with the count and examples.",
+        description="Keys that are left out stay; `schema` is the whole list of fields, and a field keeps its data "
+        "by its `id`. A change that would lose data is refused with the count and examples.",
         security=SIGNED_IN,
         parameters=[
             {
@@ -297,7 +308,11 @@ def _page(item: str) -> Json:
 def _batch_input() -> Json:
     request = closed(
         {
-            "method": {"type": "string", "enum": ["POST", "PATCH", "PUT", "DELETE"], "description": "PUT updates or creates."},
+            "method": {
+                "type": "string",
+                "enum": ["POST", "PATCH", "PUT", "DELETE"],
+                "description": "PUT updates or creates.",
+            },
             "collection": {"type": "string", "description": "Its name or id."},
             "id": {"type": "string", "description": "Of the record; optional with POST."},
             "data": {"type": "object", "description": "The record's fields."},

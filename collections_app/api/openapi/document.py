@@ -63,7 +63,11 @@ def build(snapshot: Snapshot, audience: Audience) -> Json:
         schemas |= described.schemas()
     return {
         "openapi": "3.1.0",
-        "info": {"title": settings.PROJECT_NAME, "version": settings.SPECTACULAR_SETTINGS["VERSION"], "description": _DESCRIPTION},
+        "info": {
+            "title": settings.PROJECT_NAME,
+            "version": settings.SPECTACULAR_SETTINGS["VERSION"],
+            "description": _DESCRIPTION,
+        },
         "tags": [*definitions.TAGS, *({"name": collection.name} for collection in collections)],
         "paths": paths,
         "components": {**shared, "schemas": dict(sorted(schemas.items()))},

@@ -169,7 +169,10 @@ class RecordsOf:
         return [*_parameters("fields"), self._expand_parameter()]
 
     def _get(self) -> Json:
-        unchanged = {"description": "It still is what `If-None-Match` names.", "headers": {"ETag": ref("headers", "ETag")}}
+        unchanged = {
+            "description": "It still is what `If-None-Match` names.",
+            "headers": {"ETag": ref("headers", "ETag")},
+        }
         return self._operation(
             "getRecord",
             f"Get one of {self.name}",

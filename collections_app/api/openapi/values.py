@@ -21,9 +21,7 @@ RECORD_ID: Schema = {
 
 def answered(field: Field, target: CollectionDef | None) -> Schema:
     """The schema of the value in an answer; ``target`` is where a relation leads, if the reader may know."""
-    schema = {
-        key: value for key, value in field.kind.json_schema(field).items() if key not in _BINDS_WRITES_ONLY
-    }
+    schema = {key: value for key, value in field.kind.json_schema(field).items() if key not in _BINDS_WRITES_ONLY}
     if not (field.required or field.multiple or field.value == "bool" or field.id in ("id", "created", "updated")):
         schema = nullable(schema)
     if not field.writable:

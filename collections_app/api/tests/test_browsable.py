@@ -12,7 +12,6 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.models import User
-
 from collections_app.schema.definition import CollectionDef
 
 RECORDS = "/api/v1/collections/things/records"
@@ -210,9 +209,7 @@ def test_errors_stand_at_their_boxes_with_what_was_sent(things: CollectionDef, a
     assert 'value="cheap"' in page and "keep me" in page and "nope: Unknown field." in page
 
 
-def test_forms_are_offered_to_who_may_use_them(
-    make_collection: Any, admin: User, member: User, as_user: As
-) -> None:
+def test_forms_are_offered_to_who_may_use_them(make_collection: Any, admin: User, member: User, as_user: As) -> None:
     make_collection("posts", title="text", list_rule=None, view_rule=None)
     url = "/api/v1/collections/posts/records"
     made = as_user(admin).post(url, {"title": "x"}).json()

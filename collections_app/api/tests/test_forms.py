@@ -60,9 +60,7 @@ def test_a_form_creates_a_record_with_every_type(
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("field", VALUES)
-def test_an_empty_box_empties_the_field(
-    things: CollectionDef, anonymous: APIClient, field: str, encoding: str
-) -> None:
+def test_an_empty_box_empties_the_field(things: CollectionDef, anonymous: APIClient, field: str, encoding: str) -> None:
     sent, _ = VALUES[field]
     url = f"{RECORDS}/{send(anonymous, 'post', RECORDS, {'title': 'x', field: sent}, encoding).json()['id']}"
     empty = {"active": "false", "tags": [""]}.get(field, "")

@@ -125,9 +125,7 @@ def test_a_caller_sees_the_collections_that_they_may_list(
 ) -> None:
     make_collection("open", title="text", **PUBLIC)
     make_collection("closed", title="text", owner={"type": "relation", "relation": {"collection_id": "open"}})
-    make_collection(
-        "half_open", **PUBLIC, secret_way={"type": "relation", "relation": {"collection_id": "closed"}}
-    )
+    make_collection("half_open", **PUBLIC, secret_way={"type": "relation", "relation": {"collection_id": "closed"}})
     assert "/api/v1/collections/closed/records" in read(as_user(admin))["paths"]
     for client in (as_user(member), APIClient()):
         answer = client.get("/api/schema").content.decode()
@@ -209,7 +207,9 @@ def test_the_error_body_is_one_component(schema_db: None, anonymous: APIClient) 
     assert content["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/", "/api/docs", "/api/docs/", "/api/redoc", "/api/redoc/", "/api/schema/"])
+@pytest.mark.parametrize(
+    "path", ["/docs", "/docs/", "/api/docs", "/api/docs/", "/api/redoc", "/api/redoc/", "/api/schema/"]
+)
 def test_the_pages_answer_with_and_without_a_slash(schema_db: None, anonymous: APIClient, path: str) -> None:
     assert anonymous.get(path).status_code == 200
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def run(url: str, *options: str) -> tuple[int, str]:
         # The test server takes a body that nobody read for the next request.
         "--header", "Connection: close", "--warnings", "off", "--no-color", *options,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    with TemporaryDirectory() as place:  # it leaves a directory of its own
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=place)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -54,9 +56,7 @@ def answers_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(
-    live_server: Any, things: CollectionDef, make_collection: Callable[..., CollectionDef]
-) -> str:
+def server(live_server: Any, things: CollectionDef, make_collection: Callable[..., CollectionDef]) -> str:
     """A server with every field type, an auth collection and some records."""
     make_collection("people", type="auth", nick="text", **PUBLIC)
     for number in range(3):
@@ -72,7 +72,8 @@ def server(
         pytest.param(("--include-path-regex", DEFINITIONS), id="collections"),
         # Logging out, or another password, would end the token that all the others use.
         pytest.param(
-            ("--exclude-path-regex", f"{OTHER_RECORDS}|/batch$|{DEFINITIONS}|/logout$|/change-password$"), id="all the rest"
+            ("--exclude-path-regex", f"{OTHER_RECORDS}|/batch$|{DEFINITIONS}|/logout$|/change-password$"),
+            id="all the rest",
         ),
     ],
 )
