@@ -25,7 +25,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(slots=True)
 class Selection:
-    """A ``fields=`` choice: names at this level, excerpts of texts, and below ``expand``."""
+    """A ``fields=`` choice: names at this level, ``expand`` as a whole among them, excerpts of
+    texts, and what is chosen below ``expand``."""
 
     everything: bool = False
     names: set[str] = dc_field(default_factory=set)
@@ -146,7 +147,7 @@ def _read_selection(text: str) -> Selection:
             if not dot:
                 rest = "*"
         excerpt = _EXCERPT.fullmatch(rest)
-        if rest in ("*", "expand"):
+        if rest == "*":
             level.everything = True
         elif excerpt:
             level.names.add(excerpt["name"])

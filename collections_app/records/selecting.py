@@ -21,7 +21,7 @@ def check(
 ) -> None:
     """BadRequest for a name that is not there, or not for this caller; ``tree`` is what is expanded."""
     known = {field.name for field in visible_fields(collection, admin=env.principal.is_admin)}
-    for name in sorted(selection.names - known):
+    for name in sorted(selection.names - known - {"expand"}):
         raise BadRequest(f"fields: there is no field {(prefix + name)[:80]!r}.")
     for name, below in sorted(selection.expand.items()):
         path = f"{prefix}expand.{name}"
@@ -57,7 +57,7 @@ def apply(record: Record, selection: Selection) -> Record:
 
 def _apply_expand(expanded: dict[str, Any], selection: Selection) -> dict[str, Any]:
     if not selection.expand:
-        return expanded
+        return expanded if selection.everything or "expand" in selection.names else {}
     shown: dict[str, Any] = {}
     for name, below in selection.expand.items():
         if name in expanded:
