@@ -22,7 +22,8 @@ from core.errors import ServiceUnavailable
 
 # Any number will do, as long as nothing else in the database uses it.
 ADVISORY_LOCK = 7_305_013
-_LOCK_TIMEOUT = "3s"
+# A change that waits for others to finish holds up writes; one that waits for a table, reads too.
+_LOCK_TIMEOUT, _TABLE_LOCK_TIMEOUT = "3s", "1s"
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ def _lock() -> None:
         dialect = dialects.current()
         dialect.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         dialect.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        dialect.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_TIMEOUT}'")
 
 
 def _is_lock_timeout(error: OperationalError) -> bool:

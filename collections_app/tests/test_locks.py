@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -79,6 +79,39 @@ def test_a_change_behind_a_long_write_is_told_to_come_again(
     assert client.patch("/api/v1/collections/notes", {"schema": added}, format="json").status_code == 200
 
 
+def test_a_change_behind_a_long_read_is_told_to_come_again_and_holds_up_no_reader_for_long(
+    make_collection: Any, records: Any, client: APIClient
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("on SQLite a change does not wait for readers")
+    made = make_collection("notes", title="text")
+    before = schema_of("notes")
+    waits: list[float] = []
+
+    @contextmanager
+    def a_dump() -> Iterator[None]:
+        with transaction.atomic():
+            dialects.current().execute(f"LOCK TABLE {made.table} IN ACCESS SHARE MODE")
+            yield
+
+    def read() -> None:
+        for _ in range(20):
+            started = time.monotonic()
+            records("notes").page()
+            waits.append(time.monotonic() - started)
+            time.sleep(0.05)
+
+    with held_open(a_dump):
+        added = [*before["schema"], {"name": "more", "type": "text"}]
+        change_it = lambda: client.patch("/api/v1/collections/notes", {"schema": added}, format="json")  # noqa: E731
+        refused, read_on = at_once(change_it, read)
+        assert refused.status_code == 503 and int(refused["Retry-After"]) >= 1
+        assert read_on is None and max(waits) < 2.5
+    assert schema_of("notes") == before
+    assert change_it().status_code == 200
+    assert consistency.differences() == []
+
+
 @pytest.mark.parametrize("holder", [a_long_change, a_long_write])
 def test_writes_behind_a_held_lock_are_told_to_come_again_while_reads_go_on(
     impatient: None,
@@ -145,9 +178,7 @@ def replace_fields(name: str, *fields: str) -> None:
     )
 
 
-def test_two_who_change_one_collection_at_once_never_mix(
-    make_collection: Any, records: Any, tmp_path: Path
-) -> None:
+def test_two_who_change_one_collection_at_once_never_mix(make_collection: Any, records: Any, tmp_path: Path) -> None:
     with other_process(tmp_path) as another:
         for turn in range(6 * STRESS):
             name = f"notes_{turn}"
