@@ -13,7 +13,7 @@ from typing import Any
 from bench import common
 from bench.common import Row
 
-COUNT = 100_000
+COUNT = common.scaled(100_000)
 FIELDS = [
     {"name": "title", "type": "text", "validation": {"required": True}},
     {"name": "price", "type": "number"},

@@ -22,6 +22,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCHES = 5
+# A hundredth of everything is enough to see that the benches still run; the figures then mean nothing.
+SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Row:
         if self.target is None:
             return None
         return self.measured >= self.target if self.more_is_better else self.measured <= self.target
+
+
+def scaled(count: int) -> int:
+    """How many of something, at the scale of this run."""
+    return max(1, round(count * SCALE))
 
 
 @contextmanager
@@ -78,7 +85,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 def cpu_ms(action: Callable[[], Any], times: int = 300) -> float:
     """CPU milliseconds of this process per call: the best of five batches, after a warm-up."""
-    for _ in range(max(20, times // 10)):
+    times = scaled(times)
+    for _ in range(max(3, times // 10)):
         action()
     gc.collect()
     best = float("inf")

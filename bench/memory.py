@@ -16,9 +16,9 @@ from urllib.request import Request, urlopen
 from bench import common
 from bench.common import Row
 
-REQUESTS = 4000
+REQUESTS = common.scaled(4000)
 CLIENTS = 8
-RECORDS = 100_000
+RECORDS = common.scaled(100_000)
 
 
 def main() -> list[Row]:

@@ -10,9 +10,9 @@ import gc
 from bench import common
 from bench.common import Row
 
-COLLECTIONS = 100
-CHANGES = 1000
-WARM_UP = 400
+COLLECTIONS = common.scaled(100)
+CHANGES = common.scaled(1000)
+WARM_UP = common.scaled(400)
 
 
 def main() -> list[Row]:
