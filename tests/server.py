@@ -38,7 +38,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--port", str(self.port)],
                 cwd=ROOT,
-                env=environment(self._data_dir, LOG_LEVEL="WARNING", **self._environ),
+                env=environment(self._data_dir, **{"LOG_LEVEL": "WARNING"} | self._environ),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -10,10 +10,11 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management import BaseCommand, CommandError
 from django.db import connections
 
 from accounts import first_account
+from cms_project.migrating import migrate
 from cms_project.production import refuse_unsafe
 
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         except ImproperlyConfigured as fault:
             raise CommandError(str(fault)) from fault
         self.stdout.write("Applying migrations …")
-        call_command("migrate", verbosity=0, interactive=False)
+        migrate()
         address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
         self.stdout.write(f"{settings.PROJECT_NAME} listens on {address} ({settings.ENV})")
         self._say_what_is_next(address)

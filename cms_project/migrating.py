@@ -1,0 +1,40 @@
+"""Migrations at the start of a server: one process at a time; the others wait, and find them applied."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connection
+
+# Any number will do, as long as nothing else in the database uses it.
+_ADVISORY_LOCK = 7_305_014
+
+
+def migrate() -> None:
+    """Bring the database up to date, also when several servers start on it at once."""
+    with _alone():
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Both locks end with the process that holds them, however it ends."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 0")  # others' migrations may take long
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+            cursor.execute("RESET lock_timeout")
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_LOCK])
+        return
+    database = Path(str(connection.settings_dict["NAME"]))
+    with database.with_name(f"{database.name}.migrating").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
