@@ -1,14 +1,22 @@
-"""Migrations at the start of a server: one process at a time; the others wait, and find them applied."""
+"""Migrations at the start of a server: one process at a time; the others wait, and find them applied.
+
+Django notes a migration as applied after it has committed its tables. A process
+killed in between leaves tables that the next start would try to make again. On an
+empty database, where all of them run, everything is therefore one transaction.
+(Later ones stay apart: on PostgreSQL a change of data and one of tables may not
+share a transaction.)
+"""
 
 from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
 
 # Any number will do, as long as nothing else in the database uses it.
 _ADVISORY_LOCK = 7_305_014
@@ -16,8 +24,22 @@ _ADVISORY_LOCK = 7_305_014
 
 def migrate() -> None:
     """Bring the database up to date, also when several servers start on it at once."""
-    with _alone():
+    with _alone(), _all_or_nothing() if _is_empty() else nullcontext():
         call_command("migrate", verbosity=0, interactive=False)
+
+
+def _is_empty() -> bool:
+    return MigrationRecorder.Migration._meta.db_table not in connection.introspection.table_names()
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    connection.disable_constraint_checking()  # SQLite makes no tables in a transaction that checks them
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        connection.enable_constraint_checking()
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
+
 from accounts.principals import SYSTEM
 from collections_app.models import Collection, SchemaEpoch
 from collections_app.schema import registry, service
@@ -31,9 +33,15 @@ _DEFINITION: dict[str, Any] = {
 
 
 def ensure_builtin(sender: Any, using: str, **kwargs: Any) -> None:
-    """Receiver of ``post_migrate``: complete what is missing, touch nothing that is there."""
-    if using != "default":
-        return
+    """Receiver of ``post_migrate``: complete what is missing, touch nothing that is there.
+
+    Migrations that run in a transaction are committed first: making a collection is one of its own.
+    """
+    if using == "default":
+        transaction.on_commit(_complete)
+
+
+def _complete() -> None:
     SchemaEpoch.objects.get_or_create(pk=1)
     if not Collection.objects.filter(name="records").exists():
         registry.forget()

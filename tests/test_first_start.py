@@ -13,6 +13,7 @@ import httpx
 import pytest
 from django.db import connection
 
+from collections_app.tests.other_process import other_process
 from collections_app.tests.threads import at_once, faults
 from tests.server import Server
 
@@ -46,3 +47,15 @@ def test_three_servers_start_at_once_on_an_empty_database(nothing_yet: str, tmp_
             answer = httpx.get(f"{server.url}/api/v1/collections/records/records")
             assert (answer.status_code, answer.json()["total"]) == (200, 0)
             assert "Traceback" not in server.log.read_text()
+
+
+def test_a_first_start_that_dies_again_and_again_is_completed_by_the_next(nothing_yet: str, tmp_path: Path) -> None:
+    with other_process(tmp_path, DATABASE_URL=nothing_yet) as another:
+        deaths, number = 0, 5
+        while (outcome := another.run("cms_project.migrating.migrate", die_before=("statement", number))).killed:
+            deaths, number = deaths + 1, number + 23
+        assert "answer" in outcome, outcome
+        assert deaths >= 8
+        assert another.run("collections_app.schema.consistency.differences") == {"answer": []}
+        made = another.run("record_create", name="records", data={"title": "the first"})
+        assert "answer" in made, made

@@ -33,9 +33,7 @@ def database_url() -> str:
     config = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{config['NAME']}"
-    return (
-        f"postgres://{config['USER']}:{config['PASSWORD']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
-    )
+    return f"postgres://{config['USER']}:{config['PASSWORD']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:
@@ -137,6 +135,9 @@ def _die_before(what: str, number: int) -> None:
 
 
 def _call(name: str, arguments: dict[str, Any]) -> Any:
+    """One of the calls below, or a function by its dotted path."""
+    from django.utils.module_loading import import_string
+
     from collections_app.records import operations
     from collections_app.records.operations import Call
     from collections_app.schema import service
@@ -167,10 +168,8 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
                 key=arguments.get("key"),
             )
         case "record_update":
-            return record(
-                "PATCH", operations.record_update, arguments["name"], arguments["id"], arguments["data"]
-            )
-    raise ValueError(name)
+            return record("PATCH", operations.record_update, arguments["name"], arguments["id"], arguments["data"])
+    return import_string(name)(**arguments)
 
 
 def churn(until: Path) -> dict[str, Any]:
@@ -235,9 +234,7 @@ def churn(until: Path) -> dict[str, Any]:
                 job(turn)
             except Exception as fault:  # noqa: BLE001  # counted by status, and told to the test
                 error = domain_error(fault)
-                key = (
-                    f"{error.status if error else 500} {job.__name__} {'' if error else repr(fault)}".strip()
-                )
+                key = f"{error.status if error else 500} {job.__name__} {'' if error else repr(fault)}".strip()
                 with lock:
                     told["errors"][key] = told["errors"].get(key, 0) + 1
         connection.close()
@@ -260,9 +257,7 @@ def write_many(name: str, threads: int, turns: int) -> dict[str, Any]:
 
     def write() -> int:
         for _ in range(turns):
-            operations.record_create(
-                Call(principal=SYSTEM, method="POST", path=name), name, {"title": "there"}
-            )
+            operations.record_create(Call(principal=SYSTEM, method="POST", path=name), name, {"title": "there"})
         return turns
 
     answers = at_once(*[write] * threads)
