@@ -149,6 +149,10 @@ class CollectionViewSet(ViewSet):
     def get_view_name(self) -> str:
         return str(getattr(self, "kwargs", {}).get("collection") or "Collections")
 
+    def get_extra_action_url_map(self) -> dict[str, str]:
+        name = self.kwargs.get("collection")
+        return {"Records": f"/api/v1/collections/{name}/records"} if name else {}
+
     def stored(self) -> Mapping[str, Any] | None:
         """The collection as its form shows it: a public rule is the word null."""
         found = registry.latest().by_name.get(self.kwargs["collection"])

@@ -88,7 +88,16 @@ class RecordsOf:
         own_id = {**values.RECORD_ID, "type": ["string", "null"]}
         properties = {"id": own_id} | {f.name: values.sent(f, self._target(f)) for f in self.writable}
         required = [field.name for field in self.writable if field.required and field.default is None]
-        return {"description": f"A new record of `{self.name}`.", **closed(properties, required)}
+        return {
+            "description": f"A new record of `{self.name}`.",
+            **closed(properties, required),
+            "example": self._example(),
+        }
+
+    def _example(self) -> Json:
+        """A body to try at once; what would need another record is left out."""
+        found = {field.name: values.example(field) for field in self.writable if not field.target}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _change(self) -> Json:
         properties = {f.name: values.sent(f, self._target(f)) for f in self.writable}
@@ -97,6 +106,7 @@ class RecordsOf:
         found = {
             "description": f"The fields of a record of `{self.name}` to change; the others stay.",
             **closed(properties),
+            "example": dict([*self._example().items()][:3]),
         }
         if patterns := values.modifiers(self.writable):
             found["patternProperties"] = patterns

@@ -26,6 +26,8 @@ def answered(field: Field, target: CollectionDef | None) -> Schema:
         schema = nullable(schema)
     if not field.writable:
         schema["readOnly"] = True
+    if field.type == "decimal":
+        schema["examples"] = [example(field)]
     return _described(schema, _about(field, target))
 
 
@@ -39,6 +41,50 @@ def sent(field: Field, target: CollectionDef | None) -> Schema:
     if field.default is not None:
         schema["default"] = field.default
     return _described(schema, _about(field, target))
+
+
+def example(field: Field) -> Any:
+    """A value that the field takes, or None where there is no telling (ids, patterns, passwords)."""
+    if field.default is not None:
+        return field.default
+    rules = field.validation
+    if field.type == "select":
+        first = field.options["values"][0]
+        return [first] if field.multiple else first
+    if field.value in _MODIFIABLE:
+        bound = rules.get("min", rules.get("max"))
+        number = 1 if bound is None else float(bound)
+        if field.type == "decimal":
+            return f"{number:.{field.options['places'] or 2}f}"
+        return int(number) if field.type == "integer" or float(number).is_integer() else number
+    text = _EXAMPLES.get(field.type)
+    if not isinstance(text, str) or field.type not in ("text", "editor", "markdown", "slug"):
+        return text
+    if rules.get("pattern") is not None:
+        return None
+    text += "x" * ((rules.get("min_length") or 0) - len(text))
+    return text[: rules.get("max_length")]
+
+
+_EXAMPLES: dict[str, Any] = {
+    "text": "A text",
+    "editor": "<p>Rich text</p>",
+    "markdown": "Some *text*",
+    "email": "name@example.com",
+    "url": "https://example.com",
+    "slug": "a-slug",
+    "bool": True,
+    "date": "2026-01-15",
+    "datetime": "2026-01-15T10:00:00Z",
+    "time": "10:00:00",
+    "autodate": "2026-01-15T10:00:00Z",
+    "json": {"key": "value"},
+    "geo_point": {"lon": 13.4, "lat": 52.5},
+    "uuid": "6f1c1f5e-3c43-4b57-8a28-06ba2a2f3f3d",
+    "phone": "+49 30 123456",
+    "color": "#3454d1",
+    "ip": "192.0.2.1",
+}
 
 
 def nullable(schema: Schema) -> Schema:

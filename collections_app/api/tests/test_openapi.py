@@ -219,3 +219,10 @@ def test_the_pages_ask_no_other_host(schema_db: None, anonymous: APIClient, path
     answer = anonymous.get(path)
     assert "http://" not in answer.content.decode() and "https://" not in answer.content.decode()
     assert "default-src 'self'" in answer["Content-Security-Policy"]
+
+
+def test_the_example_of_a_new_record_can_be_sent_as_it_is(things: CollectionDef, anonymous: APIClient) -> None:
+    example = read(anonymous)["components"]["schemas"]["RecordInput_things"]["example"]
+    assert len(example) > 15
+    answer = anonymous.post("/api/v1/collections/things/records", example)
+    assert answer.status_code == 201, answer.content

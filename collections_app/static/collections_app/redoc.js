@@ -4,6 +4,17 @@
 const place = document.getElementById("redoc");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+// ReDoc's footer asks another host for a picture. Nothing here does, so it gets none.
+const local = (address) => (new URL(address, location).origin === location.origin ? address : "data:,");
+const src = Object.getOwnPropertyDescriptor(HTMLImageElement.prototype, "src");
+Object.defineProperty(HTMLImageElement.prototype, "src", {
+  ...src,
+  set(address) { src.set.call(this, local(address)); },
+});
+HTMLImageElement.prototype.setAttribute = function (name, value) {
+  Element.prototype.setAttribute.call(this, name, name === "src" ? local(value) : value);
+};
+
 const theme = () => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const text = { primary: colour("text"), secondary: colour("soft") };
