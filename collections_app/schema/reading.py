@@ -76,13 +76,13 @@ def read(
     if type_name not in TYPES:
         found.add("type", f"Must be one of {', '.join(TYPES)}.")
         type_name = "base"
-    indexes_raw = raw.get("indexes") or []
+    indexes_raw = [] if raw.get("indexes") is None else raw["indexes"]
     rules = _read_rules(raw, type_name, found)
     indexed = {**dict.fromkeys(owner_names(rules), INDEX_BYTES), **_indexed(indexes_raw)}
     own = _read_fields(raw.get("schema"), type_name, previous, resolve_target, indexed, found)
     fields = (ID_FIELD, COLLECTION_FIELD, *(AUTH_FIELDS if type_name == "auth" else ()), *own, *DATE_FIELDS)
     by_name = {field.name: field for field in fields}
-    options = raw.get("options") or {}
+    options = {} if raw.get("options") is None else raw["options"]
     search: tuple[str, ...] = ()
     if not isinstance(options, Mapping):
         found.add("options", "Must be an object.")
