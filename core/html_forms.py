@@ -42,6 +42,7 @@ class Box:
     type: str = "text"
     value: Any = ""
     step: str = ""
+    rows: int = 3
     mono: bool = False
     choices: list[tuple[str, str, bool]] = dc_field(default_factory=list)
     errors: list[str] = dc_field(default_factory=list)
@@ -71,6 +72,8 @@ def boxes(
             errors=[str(message) for message in errors.get(name, ())],
         )
         _fill(box, field, value)
+        if box.kind == "textarea":
+            box.rows = min(max(3, box.value.count("\n") + 1), 20)
         found.append(box)
     return found
 

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from accounts import tokens
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["collections.md", "fields.md", "records.md"]
+PAGES = ["api.md", "collections.md", "fields.md", "records.md"]
 _BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
