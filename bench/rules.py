@@ -10,7 +10,7 @@ from itertools import count
 from bench import common
 from bench.common import Row
 
-TIMES = 20_000
+TIMES = 5_000
 FILTER = "active = true && price >= {} && title ~ 'desk'"
 RULE = "@request.auth.id != '' && (active = true || stock > 10) && title ~ 'prod'"
 
