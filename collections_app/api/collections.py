@@ -166,7 +166,7 @@ class CollectionViewSet(ViewSet):
 
     def link(self, item: Mapping[str, Any]) -> str | None:
         """A collection in the list leads to itself, on its own page to its records."""
-        if "schema" not in item:
+        if not {"name", "schema"} <= item.keys():
             return None
         own = f"/api/v1/collections/{item['name']}"
         return f"{own}/records" if self.detail else own

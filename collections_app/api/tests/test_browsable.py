@@ -155,6 +155,30 @@ def test_stored_markup_is_text_on_the_page(record: dict[str, Any], anonymous: AP
         assert "<img src=x" not in page and "<script>" not in page.replace('<script src="/static', "")
 
 
+def test_no_inline_script_would_run(record: dict[str, Any], anonymous: APIClient) -> None:
+    page = anonymous.get(f"{RECORDS}/{record['id']}", headers=HTML)
+    assert "default-src 'self'" in page["Content-Security-Policy"] and "unsafe" not in page["Content-Security-Policy"]
+    assert not re.search(r"<script>|<style|\son\w+=|\sstyle=", page.content.decode())
+
+
+def test_odd_values_do_not_break_a_page(make_collection: Any, admin: User, as_user: As) -> None:
+    odd = [
+        {"schema": 1},
+        {"id": None, "collection": {}},
+        {"items": 1, "page": "x"},
+        "http://[",
+        "https://a b",
+        {"": ""},
+    ]
+    make_collection("odd", value={"type": "json", "validation": {"default": odd}})
+    client = as_user(admin)
+    assert client.get("/api/v1/collections/odd", headers=HTML).status_code == 200
+    for value in odd:
+        made = client.post("/api/v1/collections/odd/records", {"value": value}, format="json", headers=HTML)
+        assert made.status_code == 201
+    assert client.get("/api/v1/collections/odd/records", headers=HTML).status_code == 200
+
+
 def test_the_page_is_not_cached_under_the_records_etag(record: dict[str, Any], anonymous: APIClient) -> None:
     page = anonymous.get(f"{RECORDS}/{record['id']}", headers=HTML)
     assert "ETag" not in page and page["Cache-Control"] == "no-store" and "Accept" in page["Vary"]

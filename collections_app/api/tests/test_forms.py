@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -152,3 +153,41 @@ def test_bulk_and_batch_by_form(things: CollectionDef, admin: User, as_user: As)
     assert client.get(f"{RECORDS}/{record_id}").json()["title"] == "y"
     gone = send(client, "post", f"{RECORDS}/bulk-delete", {"record_ids": record_id}, "multipart")
     assert gone.json() == {"success": 1, "failed": 0, "errors": None}
+
+
+HOSTILE = [
+    "\ufffd",
+    "\u202e",
+    "x" * 100_000,
+    "[" * 5000,
+    '{"a":' * 100 + "1" + "}" * 100,
+    "NaN",
+    "9" * 400,
+    "-0",
+    "1e999",
+]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_are_4xx_or_stored(things: CollectionDef, anonymous: APIClient, text: str, encoding: str) -> None:
+    for field in (*VALUES, "related", "category", "pin", "photo", "stamp", "id", "stock+", "+tags", "price-"):
+        answer = send(anonymous, "post", RECORDS, {"title": "x", field: text}, encoding)
+        assert answer.status_code in (201, 400, 409, 422), (field, answer.content)
+
+
+def test_a_file_where_a_text_belongs_is_422(
+    things: CollectionDef, make_collection: Any, admin: User, as_user: As
+) -> None:
+    rule = "@request.body.title = 'x' && title ~ 'x'"
+    make_collection("guarded", title="text", create_rule=rule, view_rule=None, list_rule=None)
+    guarded = "/api/v1/collections/guarded/records"
+    for url, field in [(RECORDS, name) for name in (*VALUES, "title", "related", "category")] + [(guarded, "title")]:
+        form = {"title": "x", field: SimpleUploadedFile("a.txt", b"text")}
+        answer = as_user(admin).post(url, form, format="multipart")
+        assert answer.status_code == 422, (field, answer.content)
+    stranger = APIClient().post(guarded, {"title": SimpleUploadedFile("a.txt", b"x")}, format="multipart")
+    assert stranger.status_code in (401, 422)
+    for path in ("/api/v1/collections", "/api/v1/batch", f"{RECORDS}/bulk-update"):
+        form = {name: SimpleUploadedFile("a", b"[]") for name in ("name", "schema", "list_rule", "requests", "data")}
+        assert as_user(admin).post(path, form, format="multipart").status_code == 422
