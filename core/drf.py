@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http import QueryDict
-from rest_framework import negotiation, parsers, renderers
+from rest_framework import metadata, negotiation, parsers, renderers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import errors, json
 from core.error_adapter import domain_error
+
+if TYPE_CHECKING:  # DRF's views import this module, by the settings that name it
+    from rest_framework.views import APIView
 
 
 class JSONRenderer(renderers.BaseRenderer):
@@ -83,6 +86,18 @@ class ContentNegotiation(negotiation.DefaultContentNegotiation):
         if accept == "*/*" or accept == first.media_type:
             return first, first.media_type
         return super().select_renderer(request, renderers, format_suffix)
+
+
+class Metadata(metadata.BaseMetadata):
+    """``OPTIONS`` says what an endpoint speaks; what fields there are is for the OpenAPI document to tell."""
+
+    def determine_metadata(self, request: Request, view: APIView) -> dict[str, Any]:
+        return {
+            "name": view.get_view_name(),
+            "description": view.get_view_description(),
+            "renders": [renderer.media_type for renderer in view.renderer_classes],
+            "parses": [parser.media_type for parser in view.parser_classes],
+        }
 
 
 def read_limited(stream: IO[Any]) -> bytes:

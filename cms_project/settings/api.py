@@ -19,6 +19,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_RENDERER_CLASSES": ["core.drf.JSONRenderer", "core.browsable.BrowsableAPIRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.drf.ContentNegotiation",
+    "DEFAULT_METADATA_CLASS": "core.drf.Metadata",
     "DEFAULT_PARSER_CLASSES": [
         "core.drf.JSONParser",
         "core.drf.FormParser",

@@ -244,6 +244,14 @@ def test_forms_are_offered_to_who_may_use_them(make_collection: Any, admin: User
             assert 'name="title"' not in page and 'data-method="DELETE"' not in page
 
 
+def test_options_tell_no_fields(make_collection: Any, anonymous: APIClient) -> None:
+    make_collection("posts", private_matter="text")
+    for path in ("/api/v1/collections/posts/records", "/api/v1/collections/posts/records/x"):
+        for headers in ({}, HTML):
+            answer = anonymous.options(path, headers=headers)
+            assert answer.status_code == 200 and b"private" not in answer.content.lower()
+
+
 def test_hidden_fields_are_in_the_forms_of_admins_only(
     things: CollectionDef, admin: User, member: User, as_user: As
 ) -> None:
