@@ -16,8 +16,8 @@ from collections_app.api.openapi.records import RecordsOf
 from collections_app.schema.snapshot import Snapshot
 from core import json
 
-# Audiences that differ are few; a rule that names single accounts must not fill the memory.
-MAX_KEPT = 32
+# Audiences that differ are few; but a rule that names single accounts must not fill the memory.
+MAX_KEPT_BYTES = 16 * 1024 * 1024
 
 _DESCRIPTION = """\
 Every collection has the endpoints that you see here, from the moment it is made.
@@ -45,8 +45,10 @@ def document(snapshot: Snapshot, audience: Audience, media: str = "json") -> Doc
         content = build(snapshot, audience)
         body = json.dumps(content) if media == "json" else _yaml(content)
         found = Document(body, f'"{hashlib.blake2b(body, digest_size=10).hexdigest()}"')
-        while len(kept) >= MAX_KEPT:
-            kept.pop(next(iter(kept)), None)
+        for oldest in list(kept):
+            if sum(len(other.body) for other in list(kept.values())) + len(body) <= MAX_KEPT_BYTES:
+                break
+            kept.pop(oldest, None)
         kept[(audience, media)] = found
     return found
 
