@@ -8,9 +8,8 @@ that NULL becomes false first; so the two can't differ on what is unknown.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from collections_app.dialects import quote
 from collections_app.rules.env import RuleEnv
@@ -36,8 +35,7 @@ class Node(Protocol):
     def check(self, row: Row, env: RuleEnv, related: Related | None) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(NamedTuple):
     parts: tuple[Any, ...]
 
     def sql(self, builder: Builder, alias: str) -> Sql | bool:
@@ -54,8 +52,7 @@ class All:
         return all(part.check(row, env, related) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Any_:
+class Any_(NamedTuple):
     parts: tuple[Any, ...]
 
     def sql(self, builder: Builder, alias: str) -> Sql | bool:
@@ -72,8 +69,7 @@ class Any_:
         return any(part.check(row, env, related) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     part: Any
 
     def sql(self, builder: Builder, alias: str) -> Sql | bool:
@@ -84,8 +80,7 @@ class Negation:
         return not self.part.check(row, env, related)
 
 
-@dataclass(frozen=True, slots=True)
-class SomeRow:
+class SomeRow(NamedTuple):
     """``@collection``: some row of it for which all of these hold together."""
 
     hop: Hop
@@ -111,8 +106,7 @@ class SomeRow:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
+class _At(NamedTuple):
     """A comparison whose ``@collection`` side starts at a row that has been chosen."""
 
     part: Comparison
@@ -123,8 +117,7 @@ class _At:
         return self.part.sql_at(builder, self.alias, self.row)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unequal:
+class _Unequal(NamedTuple):
     """An element of the request's list that no element of the path could equal."""
 
     part: Comparison
@@ -136,8 +129,7 @@ class _Unequal:
         return self.part._unfit(self.other, builder, self.alias, self.row)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Two operands and an operator. ``any_of``: some element suffices."""
 
     left: Operand

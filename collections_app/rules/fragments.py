@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collections_app import dialects
 
@@ -15,15 +14,13 @@ if TYPE_CHECKING:
 Bind = Callable[["RuleEnv"], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A parameter that is found out when the statement is bound."""
 
     bind: Bind
 
 
-@dataclass(frozen=True, slots=True)
-class Sql:
+class Sql(NamedTuple):
     """Text with its parameters, in order."""
 
     text: str

@@ -251,7 +251,14 @@ def _comparison(tree: syntax.Compare, scope: Scope, operands: list[Operand], lat
         if isinstance(other, Path) and _is_bound_late(one, other.kind):
             late.add(id(one))
     operands += [left, right]
-    return Comparison(left, tree.op, tree.any_of, right)
+    return Comparison(_read_as(left, right), tree.op, tree.any_of, _read_as(right, left))
+
+
+def _read_as(one: Operand, other: Operand) -> Operand:
+    """A literal beside a field as a value of the field's kind, once for all requests."""
+    if isinstance(one, Const) and isinstance(other, Path) and other.kind not in ("json", "whole"):
+        return Const(values.coerce(other.kind, one.value, written=one.written), one.written, one.position, other.kind)
+    return one
 
 
 def _is_bound_late(operand: Operand, kind: str) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dc_field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from accounts.principals import Principal
 from collections_app.rules import values
@@ -27,8 +27,7 @@ _AUTH = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAX_HOPS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """Where the source names a field or collection, by its id."""
 
     start: int
@@ -37,17 +36,17 @@ class Mention:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
-    """A literal. ``written`` is how it stands in the source."""
+class Const(NamedTuple):
+    """A literal. ``written`` is how it stands in the source; ``kind`` that of the field
+    beside it, once the value has been read as one of it."""
 
     value: Any
     written: str
     position: int
+    kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A macro such as ``@now``."""
 
     name: str
@@ -55,8 +54,7 @@ class Moment:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic:
+class Dynamic(NamedTuple):
     """A value of the request: ``auth``, ``body``, ``query`` or ``method``, or a fact about it."""
 
     source: str
@@ -79,8 +77,7 @@ class Guard(Protocol):
     def refuses(self, principal: Principal) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Hop:
+class Hop(NamedTuple):
     """One step to other rows: along a relation, back along one, or to any row of a collection.
 
     ``guard`` is the list rule that the rows must pass where a caller goes there.
@@ -92,8 +89,7 @@ class Hop:
     guard: Guard | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Path:
+class Path(NamedTuple):
     """A field of the record, or of rows that hops lead to.
 
     ``json`` are keys inside a structured value. ``row`` names the row that
@@ -289,7 +285,7 @@ def _end(
         kind = "number"
     elif kind in ("json", "geo"):
         kind = "json" if json else "whole"
-    if any(not key or "\\" in key or '"' in key for key in json):
+    if json and any(not key or "\\" in key or '"' in key for key in json):
         raise scope.unknown(text, position)
     many = field.multiple
     if modifier == "length":
@@ -300,7 +296,7 @@ def _end(
         raise RuleError("Only texts have a :lower", scope.source, position)
     elif modifier == "each" and not many and all(hop.kind == "one" for hop in hops):
         raise RuleError("Only lists have an :each", scope.source, position)
-    multiple = many or any(hop.kind != "one" for hop in hops)
+    multiple = many or (bool(hops) and any(hop.kind != "one" for hop in hops))
     return Path(
         tuple(hops),
         collection,

@@ -46,6 +46,8 @@ def raw(operand: Operand, env: RuleEnv) -> Any:
 
 
 def value_for(operand: Operand, env: RuleEnv, kind: str) -> Any:
+    if isinstance(operand, Const) and operand.kind == kind:
+        return operand.value
     value = raw(operand, env)
     if isinstance(value, list):
         return [coerced(kind, item, None) for item in value]

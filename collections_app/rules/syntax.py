@@ -7,8 +7,8 @@ Grammar: comparisons joined by ``&&`` (tighter) and ``||``, negated groups
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from core.errors import BadRequest
 
@@ -18,14 +18,16 @@ MAX_LENGTH, MAX_COMPARISONS, MAX_DEPTH = 4000, 200, 20
 OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~", "!~")
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*)
+    r"""(?:\s+|//[^\n]*)*(?:
+     (?P<op>\??(?:!=|!~|>=|<=|=|~|>|<))
     |(?P<and>&&)|(?P<or>\|\|)|(?P<open>\()|(?P<close>\))
-    |(?P<op>\??(?:!=|!~|>=|<=|=|~|>|<))
     |(?P<not>!)
     |(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    |(?P<word>[^\s()&|'"=!<>~?]+)""",
+    |(?P<word>(?!//)[^\s()&|'"=!<>~?]+)
+    |(?P<end>\Z))""",
     re.VERBOSE | re.DOTALL,
 )
+_BLANK = re.compile(r"(?:\s+|//[^\n]*)*")
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -41,24 +43,21 @@ class RuleError(BadRequest):
         self.position = position
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """Anything that is not quoted: a name, a number, a macro, or in filters a bare text."""
 
     text: str
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A quoted string."""
 
     value: str
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(NamedTuple):
     left: Word | Text
     op: str
     any_of: bool
@@ -66,18 +65,15 @@ class Compare:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class And:
+class And(NamedTuple):
     parts: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Or:
+class Or(NamedTuple):
     parts: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(NamedTuple):
     part: Node
 
 
@@ -113,18 +109,18 @@ class _Parser:
         return RuleError(message, self.source, position)
 
     def _tokens(self) -> list[tuple[str, str, int]]:
-        found, position = [], 0
-        while position < len(self.source):
-            match = _TOKEN.match(self.source, position)
+        found: list[tuple[str, str, int]] = []
+        source, position, kind = self.source, 0, ""
+        while kind != "end":
+            match = _TOKEN.match(source, position)
             if match is None:
-                char = self.source[position]
+                position = _BLANK.match(source, position).end()  # type: ignore[union-attr]
+                char = source[position]
                 hint = "This quote is never closed" if char in "'\"" else f"Unexpected {char!r}"
                 raise self.error(hint, position)
-            kind = str(match.lastgroup)
-            if kind != "space":
-                found.append((kind, match.group(), position))
+            kind = match.lastgroup or ""
             position = match.end()
-        found.append(("end", "", len(self.source)))
+            found.append((kind, match[kind], match.start(kind)))
         return found
 
     def parse(self) -> Node:

@@ -99,6 +99,8 @@ def _number(value: Any) -> Any:
         return value
     if not isinstance(value, str) or len(value) > 64 or "_" in value:
         raise Unfit("a number")
+    if len(value) < 19 and value.isascii() and value.isdigit():
+        return int(value)
     try:
         exact = Decimal(value.strip())
     except InvalidOperation as error:
