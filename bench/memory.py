@@ -1,4 +1,4 @@
-"""Memory of ``manage.py serve`` after a load of reads and writes.
+"""Memory of ``manage.py serve`` after a load of reads and writes, its documents and its browsable pages.
 
 python -m bench.memory
 """
@@ -42,6 +42,8 @@ def main() -> list[Row]:
             ("GET", f"{records}?per_page=200&sort=title", None),
             ("POST", records, body),
         ]
+        # What is asked for now and then, and brings much of its own into memory.
+        rarely = [("GET", "/api/schema", None), ("GET", f"{records}?format=api", None)]
         port = _free_port()
         server = common.spawn("serve", "--port", str(port), folder=folder)
         try:
@@ -49,7 +51,8 @@ def main() -> list[Row]:
             idle = _rss(server.pid)
 
             def send(number: int) -> None:
-                method, path, sent = requests[number % len(requests)]
+                wanted, turn = (rarely, number // 100) if number % 100 == 0 else (requests, number)
+                method, path, sent = wanted[turn % len(wanted)]
                 headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
                 url = f"http://127.0.0.1:{port}{path}"
                 with urlopen(Request(url, sent, headers, method=method), timeout=30) as answer:
