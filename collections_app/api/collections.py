@@ -62,7 +62,6 @@ def _flag(parameters: dict[str, str], name: str) -> bool:
 
 def _parameters(request: Request, *flags: str) -> dict[str, bool]:
     parameters = query.parse_query_string(request.META.get("QUERY_STRING", ""))
-    parameters.pop("format", None)
     found = {name: _flag(parameters, name) for name in flags}
     if parameters:
         raise BadRequest(f"Unknown query parameter {min(parameters)[:50]!r}.")

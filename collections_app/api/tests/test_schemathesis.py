@@ -20,7 +20,7 @@ from collections_app.records import operations
 from collections_app.records.operations import Call
 from collections_app.schema.definition import CollectionDef
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine]
+pytestmark = pytest.mark.slow
 
 CHECKS = (
     "not_a_server_error",
@@ -39,8 +39,8 @@ def run(url: str, *options: str) -> tuple[int, str]:
     """Exit status and report of one bounded, repeatable run."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", "/dev/null", "run", f"{url}/api/schema",
-        "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "20",
-        "--generation-deterministic", "--continue-on-failure", "--workers", "1", "--max-time", "40",
+        "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "15",
+        "--generation-deterministic", "--continue-on-failure", "--workers", "1",
         # The test server takes a body that nobody read for the next request.
         "--header", "Connection: close", "--warnings", "off", "--no-color", *options,
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def server(live_server: Any, things: CollectionDef, make_collection: Callable[..
 @pytest.mark.parametrize(
     "which",
     [
-        pytest.param(("--include-path-regex", RECORDS), id="records"),
+        pytest.param(("--include-path-regex", RECORDS), id="records", marks=pytest.mark.engine),
         pytest.param(("--include-path-regex", DEFINITIONS), id="collections"),
         # Logging out, or another password, would end the token that all the others use.
         pytest.param(
