@@ -18,6 +18,7 @@ from bench.common import Row
 
 REQUESTS = common.scaled(4000)
 CLIENTS = 8
+JSON = "application/json"
 RECORDS = common.scaled(100_000)
 
 
@@ -37,13 +38,13 @@ def main() -> list[Row]:
         records = f"/api/v1/collections/{shop.NAME}/records"
         body = json.dumps(shop.sent_product()).encode()
         requests = [
-            ("GET", records, None),
-            ("GET", f"{records}?sort=-price&filter=active%20%3D%20true&page=20", None),
-            ("GET", f"{records}?per_page=200&sort=title", None),
-            ("POST", records, body),
+            ("GET", records, None, JSON),
+            ("GET", f"{records}?sort=-price&filter=active%20%3D%20true&page=20", None, JSON),
+            ("GET", f"{records}?per_page=200&sort=title", None, JSON),
+            ("POST", records, body, JSON),
         ]
         # What is asked for now and then, and brings much of its own into memory.
-        rarely = [("GET", "/api/schema", None), ("GET", f"{records}?format=api", None)]
+        rarely = [("GET", "/api/schema", None, JSON), ("GET", records, None, "text/html")]
         port = _free_port()
         server = common.spawn("serve", "--port", str(port), folder=folder)
         try:
@@ -52,8 +53,8 @@ def main() -> list[Row]:
 
             def send(number: int) -> None:
                 wanted, turn = (rarely, number // 100) if number % 100 == 0 else (requests, number)
-                method, path, sent = wanted[turn % len(wanted)]
-                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+                method, path, sent, accept = wanted[turn % len(wanted)]
+                headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON, "Accept": accept}
                 url = f"http://127.0.0.1:{port}{path}"
                 with urlopen(Request(url, sent, headers, method=method), timeout=30) as answer:
                     answer.read()
