@@ -15,6 +15,8 @@ from collections_app.schema.snapshot import Snapshot
 from core.errors import BadRequest, DomainError
 
 MAX_BACK = 1000
+MAX_SHOWN = 50_000
+_TOO_MANY = f"expand: this would show more than {MAX_SHOWN:,} records; ask for fewer per page, or less deep."
 _CHUNK = 5000
 
 
@@ -59,23 +61,33 @@ def _readable(field: Field, env: RuleEnv) -> bool:
 
 def apply(
     records: Sequence[Record], tree: Tree, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot
-) -> None:
-    """Add ``expand`` to each record that has something to show. ``tree`` has been checked."""
-    if not records or not tree:
-        return
+) -> dict[str, int]:
+    """Add ``expand`` to each record that has something to show. ``tree`` has been checked.
+
+    Answers how many records each one shows, itself included: the same related
+    record may stand in many places, and is written out in each. BadRequest where
+    that comes to more than :data:`MAX_SHOWN`.
+    """
+    shows = {record["id"]: 1 for record in records}
     for name, below in tree.items():
         found = _resolve(name, collection, env, snapshot)
         assert found is not None
         other, field, back = found
         links = _back_links(records, other, field) if back else _links(records, field)
         wanted = list(dict.fromkeys(target for targets in links.values() for target in targets))
+        if len(wanted) > MAX_SHOWN:
+            raise BadRequest(_TOO_MANY)
         related = _fetch(wanted, other, env, snapshot)
-        apply(list(related.values()), below, other, env, snapshot)
+        shown_below = apply(list(related.values()), below, other, env, snapshot)
         one = not back and not field.multiple
         for record in records:
             shown = [related[target] for target in links.get(record["id"], []) if target in related]
             if shown:
                 record.setdefault("expand", {})[name] = shown[0] if one else shown
+                shows[record["id"]] += sum(shown_below[item["id"]] for item in shown)
+        if sum(shows.values()) - len(records) > MAX_SHOWN:
+            raise BadRequest(_TOO_MANY)
+    return shows
 
 
 def _links(records: Sequence[Record], field: Field) -> dict[str, list[str]]:

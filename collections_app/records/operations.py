@@ -14,7 +14,7 @@ from typing import Any
 
 from accounts.principals import ANONYMOUS, Principal
 from collections_app.records import access, idempotency, query, read, write
-from collections_app.records.codec import Record, public
+from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import UnitOfWork, savepoint, unit_of_work
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
@@ -25,6 +25,8 @@ from core.errors import BadRequest, DomainError, Forbidden, NotFound, Unauthoriz
 
 MAX_BULK = 100
 MAX_BATCH = 1000
+# More than a record with every field and modifier has; each unknown one is told in the refusal.
+MAX_KEYS = 1000
 _METHODS = ("POST", "PATCH", "PUT", "DELETE")
 
 
@@ -45,9 +47,7 @@ class Call:
     path: str = ""
 
     def parameters(self) -> dict[str, str]:
-        found = query.parse_query_string(self.query_string)
-        found.pop("format", None)
-        return found
+        return query.parse_query_string(self.query_string)
 
     def env(self, parameters: Mapping[str, str]) -> RuleEnv:
         return RuleEnv(principal=self.principal, method=self.method, query=parameters, now=clock.now())
@@ -215,16 +215,20 @@ def _batch_one(work: UnitOfWork, call: Call, request: Any) -> dict[str, Any]:
     else:
         record, new = write.record_upsert(work, collection, str(record_id), data, env)
         status = 201 if new else 200
-    return {"status": status, "record": public(collection, record, admin=call.principal.is_admin)}
+    shown = read.as_written(collection, record, query.Query(), env, work.snapshot, created=status == 201)
+    return {"status": status, "record": shown}
 
 
 def unwrap(body: Any) -> Mapping[str, Any]:
     """The fields of a request body, which may stand under ``data``."""
     if not isinstance(body, Mapping):
         raise BadRequest("Expected a JSON object.")
+    data: Mapping[str, Any] = body
     if len(body) == 1 and isinstance(body.get("data"), Mapping):
-        return body["data"]  # type: ignore[no-any-return]
-    return body
+        data = body["data"]
+    if len(data) > MAX_KEYS:
+        raise BadRequest(f"A record has at most {MAX_KEYS} keys.")
+    return data
 
 
 def _write(
@@ -249,8 +253,8 @@ def _write(
                 if record is None:
                     return Answer(status)
                 # Only now: what fields there are is not told to those who may not write here.
-                read.check(wanted, collection, env, snapshot)
-                body = read.dump(read.as_asked(collection, record, wanted, env, snapshot))
+                answer = read.as_written(collection, record, wanted, env, snapshot, created=status == 201)
+                body = read.dump(answer)
                 if claim is not None:
                     claim.answer(status, body)
         except BaseException:

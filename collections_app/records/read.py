@@ -98,10 +98,19 @@ def check(query: Query, collection: CollectionDef, env: RuleEnv, snapshot: Snaps
         selecting.check(query.fields, collection, query.expand, env, snapshot)
 
 
-def as_asked(
-    collection: CollectionDef, record: Record, query: Query, env: RuleEnv, snapshot: Snapshot
+def as_written(
+    collection: CollectionDef, record: Record, query: Query, env: RuleEnv, snapshot: Snapshot, *, created: bool
 ) -> Record:
-    """A record that the caller has just written, as they may see it and want it; ``query`` has been checked."""
+    """A record that the caller has just written, as they may see it and want it.
+
+    Who creates a record gets it without its hidden fields, whatever the view rule.
+    Who changes one that they may not view learns that it is done, and nothing
+    else: else an empty change would be a way to read. Raises BadRequest for a bad
+    ``expand`` or ``fields``.
+    """
+    if not created and not access.allows(collection, "view", record, env, snapshot):
+        return {"id": record["id"], "collection": collection.name}
+    check(query, collection, env, snapshot)
     return _finish([public(collection, record, admin=env.principal.is_admin)], collection, query, env, snapshot)[0]
 
 

@@ -22,6 +22,7 @@ from core.errors import ValidationFailed
 IGNORED = frozenset({"created", "updated", "collection"})
 ADMIN_SETS = frozenset({"role", "verified"})
 STAFF_ROLES = frozenset({"admin", "superadmin"})
+TAKEN_IDS = frozenset({"bulk-update", "bulk-delete", "export", "import"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY_LENGTH = 32
 OTHERS_MISSING = "Values are missing that only an admin may set."
@@ -158,6 +159,9 @@ def _clean_id(raw: Any, problems: dict[str, list[str]]) -> str:
         return ids.new_id()
     if not isinstance(raw, str) or not _ID.fullmatch(raw):
         problems["id"] = ["Use 1 to 64 letters, digits, hyphens and underscores."]
+        return ""
+    if raw in TAKEN_IDS:
+        problems["id"] = ["This word is part of the API's own paths."]
         return ""
     return raw
 

@@ -210,9 +210,7 @@ def test_bulk_writes_do_what_each_single_write_would(
         seen = SEEN[rule][name]
         for way, more in bodies.items():
             with undone() if seen else nothing_changes():
-                response = callers[name].post(
-                    path("posts", way), {"record_ids": [ids[title] for title in ALL], **more}
-                )
+                response = callers[name].post(path("posts", way), {"record_ids": [ids[title] for title in ALL], **more})
             if name == "anonymous":
                 assert response.status_code == 401
                 continue
@@ -269,17 +267,11 @@ def test_a_write_to_a_visible_record_is_forbidden_and_to_an_invisible_one_not_fo
         for way, (method, url, body) in attempts(ids, title).items():
             with nothing_changes():
                 answers[name, title, way] = getattr(callers[name], method)(url, body).status_code
-    assert answers == {
-        (*key, way): status for key, status in expected.items() for way in attempts(ids, "hers")
-    }
+    assert answers == {(*key, way): status for key, status in expected.items() for way in attempts(ids, "hers")}
     for way in ("bulk-delete", "bulk-update"):
         more = {"data": {"title": "x"}} if way == "bulk-update" else {}
         with undone():
-            told = (
-                callers["owner"]
-                .post(path("posts", way), {"record_ids": [*ids.values(), "none"], **more})
-                .json()
-            )
+            told = callers["owner"].post(path("posts", way), {"record_ids": [*ids.values(), "none"], **more}).json()
         assert told == {
             "success": 1,
             "failed": 3,
@@ -349,9 +341,7 @@ def test_listing_does_not_let_view_and_viewing_does_not_let_list(
 
 # -- rules about the request's body -----------------------------------------------------------
 @pytest.mark.parametrize("word", ["body", "data"])
-def test_a_rule_may_ask_what_a_body_brings(
-    world: Callable[..., dict[str, str]], callers: Callers, word: str
-) -> None:
+def test_a_rule_may_ask_what_a_body_brings(world: Callable[..., dict[str, str]], callers: Callers, word: str) -> None:
     mine = f"@request.{word}.owner = @request.auth.id"
     fixed = f"{OWNER} && @request.{word}.owner:isset = false"
     ids = world(None, create_rule=mine, update_rule=fixed)
@@ -363,36 +353,26 @@ def test_a_rule_may_ask_what_a_body_brings(
         assert owner.patch(path("posts", ids["hers"]), {"owner": callers.id("owner")}).status_code == 403
         bulk = {"record_ids": [ids["hers"]], "data": {"owner": callers.id("owner")}}
         assert owner.post(path("posts", "bulk-update"), bulk).json()["failed"] == 1
-        batch = {
-            "requests": [
-                {"method": "PATCH", "collection": "posts", "id": ids["hers"], "data": {"owner": None}}
-            ]
-        }
+        batch = {"requests": [{"method": "PATCH", "collection": "posts", "id": ids["hers"], "data": {"owner": None}}]}
         assert owner.post(BATCH, batch).status_code == 403
     assert owner.post(path("posts"), {"owner": callers.id("owner")}).status_code == 201
     assert owner.post(path("posts"), {"data": {"owner": callers.id("owner")}}).status_code == 201
     assert owner.patch(path("posts", ids["hers"]), {"title": "new"}).status_code == 200
 
 
-def test_isset_is_not_evaded_by_a_modifier_key(
-    world: Callable[..., dict[str, str]], callers: Callers
-) -> None:
+def test_isset_is_not_evaded_by_a_modifier_key(world: Callable[..., dict[str, str]], callers: Callers) -> None:
     """``status+`` sets ``status`` as much as ``status`` does."""
     ids = world(None, update_rule=f"{OWNER} && @request.body.votes:isset = false")
     admin = callers["admin"]
     schema = admin.get("/api/v1/collections/posts").json()["schema"]
-    added = admin.patch(
-        "/api/v1/collections/posts", {"schema": [*schema, {"name": "votes", "type": "integer"}]}
-    )
+    added = admin.patch("/api/v1/collections/posts", {"schema": [*schema, {"name": "votes", "type": "integer"}]})
     assert added.status_code == 200
     for key in ("votes", "votes+", "votes-", "+votes"):
         with nothing_changes():
             assert callers["owner"].patch(path("posts", ids["hers"]), {key: 5}).status_code in (403, 422), key
 
 
-def test_changed_is_true_only_for_another_value(
-    world: Callable[..., dict[str, str]], callers: Callers
-) -> None:
+def test_changed_is_true_only_for_another_value(world: Callable[..., dict[str, str]], callers: Callers) -> None:
     ids = world(None, update_rule=f"{OWNER} && @request.body.status:changed = false")
     owner, url = callers["owner"], path("posts", ids["hers"])
     with nothing_changes():
@@ -423,3 +403,21 @@ def test_a_role_in_an_auth_collection_is_no_admin(make_collection: Any, records:
     fake = Principal(id="v1", collection="vendors", collection_id="x", role="admin")
     with nothing_changes(), pytest.raises(Forbidden):
         records("posts", fake).page()
+
+
+def test_who_may_change_but_not_view_reads_nothing_by_changing(
+    world: Callable[..., dict[str, str]], callers: Callers
+) -> None:
+    ids = world(None, view_rule=OWNER, list_rule=OWNER)
+    stranger, bare = callers["stranger"], {"id": ids["hers"], "collection": "posts"}
+    url = path("posts", ids["hers"])
+    for query in ("", "?expand=team", "?fields=title,owner", "?fields=nothing"):
+        assert stranger.patch(url + query, {}).json() == bare
+        assert stranger.put(url + query, {"status": "x"}).json() == bare
+    for method in ("PATCH", "PUT"):
+        batch = {"requests": [{"method": method, "collection": "posts", "id": ids["hers"], "data": {}}]}
+        assert stranger.post(BATCH, batch).json()["results"] == [{"status": 200, "record": bare}]
+    assert callers["owner"].patch(url, {}).json()["title"] == "hers"
+    assert stranger.post(path("posts"), {"title": "mine", "owner": "x"}).json()["title"] == "mine"
+    # Whoever gives a record away gets no last look at it.
+    assert callers["owner"].patch(url, {"owner": callers.id("member")}).json() == bare

@@ -151,3 +151,19 @@ def test_each_of_many_parents_gets_what_is_its_own(ids: dict[str, str], client: 
     items = client.get(f"{path('posts')}?expand=author.boss,comments_via_post.by&filter=title~t").json()["items"]
     assert len(items) == 30
     assert all(len(item["expand"]["comments_via_post"]) == 1 for item in items)
+
+
+def test_an_answer_that_would_multiply_without_end_is_refused(
+    ids: dict[str, str], client: APIClient, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few records can show each other very often: what counts is what would be written out."""
+    for _ in range(20):
+        records("posts").create(author=ids["boss"])
+    url = path("users_", ids["boss"])
+    once = "posts_via_author.author"
+    assert len(expanded(client, url, once)["posts_via_author"]) == 20
+    deep = ".".join([once] * 3)
+    assert client.get(f"{url}?expand={deep}").status_code == 200  # 20 + 20² + 20³, and as many authors
+    monkeypatch.setattr("collections_app.records.expand.MAX_SHOWN", 10_000)
+    refusal = client.get(f"{url}?expand={deep}")
+    assert (refusal.status_code, refusal.json()["message"].partition(":")[0]) == (400, "expand")

@@ -69,7 +69,7 @@ LIST_QUERIES = {
         "unknown=1", "page=1&page=2", "filter=a_text=1&filter=a_text=2", "Page=1", "=", "=1", "sort[]=a_text",
         "search=%00", "filter=a_text='%00'", "%00=1", "search=%FF", "search=%ED%A0%80", "filter=%C0%80", "%FF=1",
         "page=1&cursor=", "cursor=&sort=@random", "search=" + "x" * 20_000, "&".join(f"p{n}=1" for n in range(200)),
-        "limit=1", "offset=3", "per-page=3", "filter=a_text=1;page=2",
+        "limit=1", "offset=3", "format=json", "per-page=3", "filter=a_text=1;page=2",
     ), 400),
 }  # fmt: skip
 
@@ -243,7 +243,23 @@ def test_ids_that_cannot_be(things: str, client: APIClient) -> None:
 def test_a_record_is_not_made_under_an_impossible_id(things: str, client: APIClient) -> None:
     answers = {}
     with nothing_changes():
-        for odd in ["x" * 65, "a/b", "a b", "..", "é", "'", 5, True, ["a"], {"a": 1}, "a\n", "a\u2028"]:
+        for odd in [
+            "bulk-delete",
+            "bulk-update",
+            "export",
+            "x" * 65,
+            "a/b",
+            "a b",
+            "..",
+            "é",
+            "'",
+            5,
+            True,
+            ["a"],
+            {"a": 1},
+            "a\n",
+            "a\u2028",
+        ]:
             answers[repr(odd), "POST"] = client.post(path("things"), {"id": odd}).status_code
             batch = {"requests": [{"method": "POST", "collection": "things", "data": {"id": odd}}]}
             answers[repr(odd), "batch"] = client.post(BATCH, batch).status_code
@@ -301,6 +317,14 @@ def test_bodies(things: str, client: APIClient) -> None:
             expected[method, body] = 200 if (status, method) == (201, "PATCH") else status
     expected |= {("PATCH", body): 422 for body in BODIES if body.startswith(b'{"id"')}
     same(answers, expected)
+
+
+def test_a_record_of_a_thousand_keys_is_refused_before_each_is_told(things: str, client: APIClient) -> None:
+    body = {f"unknown{number}": 1 for number in range(1001)}
+    with nothing_changes():
+        for data in (body, {"data": body}):
+            assert client.post(path("things"), data).status_code == 400
+            assert client.patch(path("things", things), data).status_code == 400
 
 
 def test_an_integer_of_400_digits_is_refused(things: str, client: APIClient) -> None:
