@@ -32,7 +32,7 @@ def parameters(collection: CollectionDef) -> frozenset[str]:
     if "parameters" not in collection.memo:
         rules_text = " ".join(source for source in collection.rules.values() if source)
         collection.memo["parameters"] = frozenset(_PARAMETER.findall(rules_text))
-    return collection.memo["parameters"]  # type: ignore[no-any-return]
+    return collection.memo["parameters"]
 
 
 def verdict(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot) -> bool | None:
@@ -48,9 +48,7 @@ def refusal(env: RuleEnv) -> DomainError:
     return Unauthorized() if env.principal.is_anonymous else Forbidden()
 
 
-def condition(
-    collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot, alias: str = "t"
-) -> Sql | None:
+def condition(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot, alias: str = "t") -> Sql | None:
     """SQL that holds for the records of this caller; None for all of them.
 
     Raises Unauthorized or Forbidden where no record could satisfy the rule.

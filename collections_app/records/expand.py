@@ -26,9 +26,7 @@ def check(tree: Tree, collection: CollectionDef, env: RuleEnv, snapshot: Snapsho
         check(below, related(name, collection, env, snapshot, prefix), env, snapshot, f"{prefix}{name}.")
 
 
-def related(
-    name: str, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot, prefix: str = ""
-) -> CollectionDef:
+def related(name: str, collection: CollectionDef, env: RuleEnv, snapshot: Snapshot, prefix: str = "") -> CollectionDef:
     """The collection that a relation, or a back-relation, of this one leads to."""
     found = _resolve(name, collection, env, snapshot)
     if found is None:
@@ -125,9 +123,7 @@ def _back_links(records: Sequence[Record], other: CollectionDef, field: Field) -
     return links
 
 
-def _fetch(
-    record_ids: Sequence[str], collection: CollectionDef, env: RuleEnv, snapshot: Snapshot
-) -> dict[str, Record]:
+def _fetch(record_ids: Sequence[str], collection: CollectionDef, env: RuleEnv, snapshot: Snapshot) -> dict[str, Record]:
     try:
         allowed = access.condition(collection, "view", env, snapshot)
     except DomainError:

@@ -177,13 +177,12 @@ def batch(call: Call, body: Any) -> Answer:
 
 def _at(error: DomainError, index: int) -> DomainError:
     """The same refusal, saying which request of the batch it is about."""
-    told = type(error)(
+    return type(error)(
         f"Request {index}: {error.message}",
         fields=error.fields,
         headers=error.headers,
         extra={**error.extra, "index": index},
     )
-    return told
 
 
 def _batch_one(work: UnitOfWork, call: Call, request: Any) -> dict[str, Any]:
@@ -345,4 +344,3 @@ def _sentence(error: DomainError) -> str:
     if error.fields:
         return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.fields.items())
     return error.message
-

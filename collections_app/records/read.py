@@ -45,10 +45,7 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
             raise BadRequest("cursor: a random order can't be continued.")
         rows, next_cursor = _by_cursor(reader.columns, table, where, params, order, query)
     else:
-        sql = (
-            f"SELECT {reader.columns} FROM {table}{_clause(where)}"
-            f" ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
-        )
+        sql = f"SELECT {reader.columns} FROM {table}{_clause(where)} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
         offset = (query.page - 1) * query.per_page
         rows = dialect.execute(sql, [*params, *order_params, query.per_page, offset]).fetchall()
     items = _finish(reader.records(rows), collection, query, env, snapshot)
@@ -154,9 +151,7 @@ def dump(answer: Any) -> bytes:
     return orjson.dumps(answer)
 
 
-def _where(
-    collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snapshot
-) -> tuple[list[str], list[Any]]:
+def _where(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snapshot) -> tuple[list[str], list[Any]]:
     where: list[str] = []
     params: list[Any] = []
     allowed = access.condition(collection, "list", env, snapshot)

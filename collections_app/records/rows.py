@@ -53,9 +53,7 @@ def insert(collection: CollectionDef, records: Sequence[Record], *, admin: bool 
         search_index.put(collection, records)
 
 
-def update(
-    collection: CollectionDef, record: Record, changed: Mapping[str, Any], *, admin: bool = True
-) -> None:
+def update(collection: CollectionDef, record: Record, changed: Mapping[str, Any], *, admin: bool = True) -> None:
     """Write the changed values of one record, which ``record`` holds already."""
     dialect = dialects.current()
     mark = dialect.placeholder
@@ -114,9 +112,9 @@ def conflicts(collection: CollectionDef, *, admin: bool) -> Iterator[None]:
         names = indexes.of_violation(collection, str(error), constraint, connection.vendor)
         if not names:
             raise
-        names = [name for name in names if admin or not collection.by_name[name].hidden]
-        what = " and ".join(names)
+        told = [name for name in names if admin or not collection.by_name[name].hidden]
+        what = " and ".join(told)
         raise Conflict(
-            f"There already is a record with this {what}." if names else None,
-            fields={name: ["This value is already in use."] for name in names},
+            f"There already is a record with this {what}." if told else None,
+            fields={name: ["This value is already in use."] for name in told},
         ) from error

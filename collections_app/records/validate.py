@@ -44,7 +44,10 @@ def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool
         else:
             record[name] = field.kind.empty(field)
         if field.required and name not in problems:
-            absent = name not in given and field.default is None if field.value == "bool" else _empty(field, record[name])
+            if field.value == "bool":
+                absent = name not in given and field.default is None
+            else:
+                absent = _empty(field, record[name])
             if absent and field.hidden and not field.secret and not admin:
                 problems[NON_FIELD] = [OTHERS_MISSING]
             elif absent:
@@ -117,9 +120,7 @@ def _clean_given(
         if field is None:
             name, modifier = split_key(key)
             field = by_name.get(name)
-        if field is None or _concealed(
-            collection, field, admin=admin, stored=before is not None or modifier != ""
-        ):
+        if field is None or _concealed(collection, field, admin=admin, stored=before is not None or modifier != ""):
             problems[str(key)[:100]] = ["Unknown field."]
             continue
         if name in IGNORED or name == "id":

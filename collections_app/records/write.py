@@ -49,9 +49,7 @@ def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str
     return record
 
 
-def records_create(
-    work: UnitOfWork, collection: CollectionDef, many: Iterable[Mapping[str, Any]], env: RuleEnv
-) -> int:
+def records_create(work: UnitOfWork, collection: CollectionDef, many: Iterable[Mapping[str, Any]], env: RuleEnv) -> int:
     """Create many records at once, all or none; answers how many.
 
     For callers who pass every rule (admins, the system): the statements are

@@ -17,7 +17,9 @@ from core.errors import Conflict, ValidationFailed
 pytestmark = pytest.mark.engine
 
 
-def change(name: str, edit: Callable[[list[dict[str, Any]]], Any], *, lossy: bool = False, **keys: Any) -> CollectionDef:
+def change(
+    name: str, edit: Callable[[list[dict[str, Any]]], Any], *, lossy: bool = False, **keys: Any
+) -> CollectionDef:
     """Edit the schema of a collection the way a client does: read it, change it, send it."""
     schema = service.as_json(registry.latest().get(name))["schema"]
     edit(schema)
@@ -44,9 +46,7 @@ def remove(name: str) -> Callable[[list[dict[str, Any]]], None]:
 
 def state_of_the_schema() -> Any:
     rows = list(Collection.objects.order_by("id").values())
-    tables = {
-        row["id"]: sorted(columns_of(registry.read_definition(row).table)) for row in rows
-    }
+    tables = {row["id"]: sorted(columns_of(registry.read_definition(row).table)) for row in rows}
     return rows, tables, registry.read_version(), Event.objects.count()
 
 
@@ -161,7 +161,9 @@ def test_a_type_change_that_would_lose_values_is_refused_with_count_and_examples
 
 def test_a_type_change_that_a_rule_would_not_survive_is_refused(make_collection: Any, records: Any) -> None:
     make_collection("posts", score="number", list_rule="score > 3")
-    make_collection("likes", post={"type": "relation", "relation": {"collection_id": "posts"}}, list_rule="post.score = 1")
+    make_collection(
+        "likes", post={"type": "relation", "relation": {"collection_id": "posts"}}, list_rule="post.score = 1"
+    )
     before = state_of_the_schema()
     with pytest.raises(Conflict, match="list_rule of 'likes'"):
         change("posts", retype("score", type="date"), list_rule="score > '2026-01-01'")
@@ -336,9 +338,10 @@ def test_a_failure_after_the_tables_were_changed_leaves_nothing(
     def broken(collection: Any) -> None:
         raise RuntimeError("the disk is on fire")
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch:
         patch.setattr(permissions, "sync", broken)
-        change("things", lambda schema: entry(schema, "price").update(name="amount"))
+        with pytest.raises(RuntimeError):
+            change("things", lambda schema: entry(schema, "price").update(name="amount"))
     assert state_of_the_schema() == before
     if dialects.current().name == "sqlite":
         assert dialects.current().execute("PRAGMA foreign_keys").fetchone()[0] == 1
