@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     ValidationError,
 )
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions as drf
 
@@ -30,6 +31,8 @@ _BUSY_STATES = {"55P03", "40P01", "40001", "57014", "53300", "57P01", "57P03"}
 def domain_error(fault: BaseException) -> errors.DomainError | None:
     """The refusal that ``fault`` means to a client; None when it is a fault of ours."""
     if isinstance(fault, errors.DomainError):
+        if isinstance(fault.__cause__, DatabaseError):
+            _let_go_of_cursors(fault.__cause__)
         return fault
     if isinstance(fault, drf.APIException):
         return _from_drf(fault)
@@ -46,14 +49,32 @@ def domain_error(fault: BaseException) -> errors.DomainError | None:
     if isinstance(fault, (SuspiciousOperation, UnreadablePostError)):
         return errors.BadRequest()
     if isinstance(fault, OperationalError):
-        return errors.ServiceUnavailable(headers={"Retry-After": "1"}) if is_busy(fault) else None
+        if not is_busy(fault):
+            return None
+        _let_go_of_cursors(fault)
+        return errors.ServiceUnavailable(headers={"Retry-After": "1"})
     if isinstance(fault, IntegrityError):
         logger.warning("integrity error reached the boundary", exc_info=fault)
+        _let_go_of_cursors(fault)
         return errors.Conflict()
     if isinstance(fault, DataError):
         logger.warning("data error reached the boundary", exc_info=fault)
+        _let_go_of_cursors(fault)
         return errors.BadRequest("A value does not fit.")
     return None
+
+
+def _let_go_of_cursors(fault: BaseException) -> None:
+    """Empty the frames that the error came through, here and now.
+
+    Django's errors of the database are cycles, which would keep cursors for the garbage
+    collector. That runs in any thread, and closing an SQLite cursor waits for its
+    connection: the event loop stood still while a writer waited for the lock.
+    """
+    error: BaseException | None = fault
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def is_busy(fault: OperationalError) -> bool:
@@ -98,8 +119,5 @@ def flatten(detail: Any, name: str = "") -> dict[str, list[str]]:
 
 def _from_django_validation(fault: ValidationError) -> dict[str, list[str]]:
     if hasattr(fault, "error_dict"):
-        return {
-            NON_FIELD if name == "__all__" else name: messages
-            for name, messages in fault.message_dict.items()
-        }
+        return {NON_FIELD if name == "__all__" else name: messages for name, messages in fault.message_dict.items()}
     return {NON_FIELD: fault.messages}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import weakref
+
 import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -131,3 +134,26 @@ def test_nested_messages_get_dotted_names():
 def test_an_unknown_operational_error_is_ours_not_the_client_s():
     assert domain_error(OperationalError("no such table: users")) is None
     assert domain_error(RuntimeError()) is None
+
+
+def test_a_busy_error_keeps_no_cursor_for_the_garbage_collector():
+    class Cursor:
+        pass
+
+    def execute():
+        cursor = Cursor()
+        held.append(weakref.ref(cursor))
+        raise sqlite3.OperationalError("database is locked")
+
+    def query():
+        try:
+            execute()
+        except sqlite3.OperationalError as cause:
+            raise OperationalError(str(cause)) from cause
+
+    held = []
+    with pytest.raises(OperationalError) as raised:
+        query()
+    assert held[0]() is not None
+    assert domain_error(raised.value).status == 503
+    assert held[0]() is None
