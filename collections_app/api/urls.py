@@ -7,7 +7,6 @@ from rest_framework.routers import SimpleRouter
 
 from collections_app.api.collections import CollectionViewSet
 from collections_app.api.records import BatchView, RecordViewSet
-from collections_app.api.start import StartView
 
 
 class OptionalSlashRouter(SimpleRouter):
@@ -21,7 +20,6 @@ router.register(r"collections/(?P<collection>[^/]+)/records", RecordViewSet, bas
 router.register("collections", CollectionViewSet, basename="collection")
 
 urlpatterns = [
-    re_path(r"^$", StartView.as_view(), name="start"),
     re_path(r"^batch/?$", BatchView.as_view(), name="batch"),
     *router.urls,
 ]

@@ -272,6 +272,11 @@ def test_pages_lead_to_their_neighbours_and_keep_the_query(record: dict[str, Any
     assert re.search(r'href="\?per_page=1&amp;cursor=[\w-]+"', page)
 
 
+def test_a_list_leads_to_its_bulk_pages(record: dict[str, Any], anonymous: APIClient) -> None:
+    page = anonymous.get(RECORDS, headers=HTML).content.decode()
+    assert f'href="http://testserver{RECORDS}/bulk-update"' in page and "Bulk delete" in page
+
+
 def test_breadcrumbs_lead_back(record: dict[str, Any], anonymous: APIClient) -> None:
     page = anonymous.get(f"{RECORDS}/{record['id']}", headers=HTML).content.decode()
     crumbs = re.search(r'<nav class="crumbs".*?</nav>', page, re.DOTALL)
