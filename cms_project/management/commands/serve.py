@@ -67,6 +67,7 @@ def _run(host: str, port: int, workers: int) -> None:
         ws="websockets-sansio",
         interface="asgi3",
         log_config=None,
+        log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,
