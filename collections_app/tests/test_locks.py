@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -211,4 +211,25 @@ def test_changes_that_do_not_touch_each_other_all_land(make_collection: Any) -> 
     assert set(registry.latest().by_name) == {"records", "notes", *(f"d{n}" for n in range(6))}
     same = at_once(*[lambda: make(99)] * 4)
     assert len(faults(same)) == 3 and all(isinstance(fault, Conflict) for fault in faults(same))
+    assert consistency.differences() == []
+
+
+@pytest.mark.parametrize("method", ["get", "post", "patch"])
+def test_a_lost_connection_is_one_503_and_then_all_is_well(
+    make_collection: Any, records: Any, client: APIClient, method: str
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("there is no connection to lose")
+    make_collection("notes", title="text")
+    url = "/api/v1/collections/notes" if method == "patch" else "/api/v1/collections/notes/records"
+    data = {"options": {}} if method == "patch" else {"title": "x"}
+    assert client.get(url).status_code == 200
+    pid = dialects.current().execute("SELECT pg_backend_pid()").fetchone()[0]
+    at_once(lambda: dialects.current().execute("SELECT pg_terminate_backend(%s, 5000)", [pid]))
+    ask = lambda: getattr(client, method)(url, **({} if method == "get" else {"data": data, "format": "json"}))  # noqa: E731
+    lost = ask()
+    close_old_connections()  # what the end of a request does; the test's client leaves it out
+    assert (lost.status_code, lost["Retry-After"]) == (503, "1")
+    again = ask()
+    assert again.status_code in (200, 201)
     assert consistency.differences() == []
