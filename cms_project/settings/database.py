@@ -23,7 +23,7 @@ def sqlite(path: Path) -> dict[str, Any]:
         "temp_store": "MEMORY",
         "journal_size_limit": 64 * 1024 * 1024,
         "mmap_size": read(whole, 0, "SQLITE_MMAP_MB") * 1024 * 1024,
-        "cache_size": -1024 * read(whole, 8, "SQLITE_CACHE_MB"),
+        "cache_size": -1024 * read(whole, 4, "SQLITE_CACHE_MB"),
     }
     return {
         "ENGINE": "django.db.backends.sqlite3",
