@@ -18,7 +18,7 @@ from collections_app.schema.snapshot import Snapshot
 
 pytestmark = pytest.mark.engine
 
-CHANGES = {"sqlite": 1000, "postgresql": 200}
+CHANGES = {"sqlite": 1000, "postgresql": 100}
 WARM_UP = 100
 GROWTH = 25 * 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
