@@ -72,7 +72,7 @@ class Tables:
         gone = [field for field in old.own_fields if field.id not in new.by_id]
         added = [field for field in new.own_fields if field.id not in old.by_id]
         kept = [(old.by_id[field.id], field) for field in new.own_fields if field.id in old.by_id]
-        changed = [(a, b) for a, b in kept if a.kind.signature(a) != b.kind.signature(b)]
+        changed = [(a, b) for a, b in kept if b.kind.must_convert(a, b)]
         searched = old.search != new.search or any(a.id in new.search for a, _ in changed)
         # What the table's columns are called right now, by field id.
         columns = {field.id: (field, field.column) for field in old.stored_fields}

@@ -99,6 +99,10 @@ class FieldType:
         """Fields with equal signatures store equal values equally: no conversion between them."""
         return (self.name, field.storage)
 
+    def must_convert(self, old: Field, new: Field) -> bool:
+        """Whether values of the old field, which may be of another type, have to be looked at for the new."""
+        return old.kind.signature(old) != self.signature(new)
+
     def dump(self, vendor: str, value: Any) -> Any:
         """The record's value as a parameter for the database driver."""
         return value

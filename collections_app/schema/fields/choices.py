@@ -73,6 +73,10 @@ class Select(ListStorage):
     def multiple(self, options: Mapping[str, Any]) -> bool:
         return bool(options["max_select"] > 1)
 
+    def must_convert(self, old: Any, new: Any) -> bool:
+        # A value that is taken away may be in use.
+        return super().must_convert(old, new) or not set(old.options["values"]) <= set(new.options["values"])
+
     def clean(self, field: Any, value: Any) -> Any:
         chosen = as_list(value)
         known = field.options["values"]
