@@ -33,8 +33,8 @@ def main() -> list[Row]:
         record = clean_new(collection, next(shop.products(1)), admin=True, moment=clock.isoformat(env.now))
         numbers = count()
 
-        def never_seen() -> object:
-            return rules.compile_filter(FILTER.format(next(numbers)), collection, snapshot, member).sql(env, "t")
+        def never_seen() -> rules.Rule:
+            return rules.compile_filter(FILTER.format(next(numbers)), collection, snapshot, member)
 
         known = FILTER.format(-1)
         rule = rules.compile_rule(RULE, collection, snapshot)
@@ -45,7 +45,8 @@ def main() -> list[Row]:
             return rules.compile_filter(known, collection, snapshot, member)
 
         return [
-            Row("new filter of three comparisons: parse, compile, SQL", common.cpu_us(never_seen), "µs", 50),
+            Row("new filter of three comparisons: parse and compile", common.cpu_us(never_seen), "µs", 50),
+            Row("  and its SQL for a caller", common.cpu_us(lambda: never_seen().sql(env, "t")), "µs"),
             Row("known filter", common.cpu_us(seen, TIMES), "µs", 2),
             Row("  its SQL for a caller", common.cpu_us(lambda: seen().sql(env, "t"), TIMES), "µs"),
             Row(
