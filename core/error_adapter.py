@@ -49,6 +49,8 @@ def domain_error(fault: BaseException) -> errors.DomainError | None:
     if isinstance(fault, (SuspiciousOperation, UnreadablePostError)):
         return errors.BadRequest()
     if isinstance(fault, OperationalError):
+        if is_too_complex(fault):
+            return errors.BadRequest("This is too complex for the database.")
         if not is_busy(fault):
             return None
         _let_go_of_cursors(fault)
@@ -75,6 +77,15 @@ def _let_go_of_cursors(fault: BaseException) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__
+
+
+def is_too_complex(fault: OperationalError) -> bool:
+    """Whether a statement is beyond the limits of the database's own parser or planner (SQLSTATE class 54)."""
+    state = getattr(fault.__cause__, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith("54")
+    text = str(fault)
+    return "parser stack overflow" in text or "tree is too large" in text or "too many" in text
 
 
 def is_busy(fault: OperationalError) -> bool:

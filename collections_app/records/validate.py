@@ -184,6 +184,6 @@ def check_targets(collection: CollectionDef, values: Mapping[str, Any], snapshot
             known.add(own_id)
         missing = [item for item in wanted if item not in known]
         if missing:
-            problems[field.name] = [f"There is no record {missing[0]!r} in {target.name}."]
+            problems[field.name] = [f"The record {missing[0]!r} does not exist."]
     if problems:
         raise ValidationFailed(fields=problems)

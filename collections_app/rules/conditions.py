@@ -73,7 +73,15 @@ class Negation(NamedTuple):
     part: Any
 
     def sql(self, builder: Builder, alias: str) -> Sql | bool:
-        one = self.part.sql(builder, alias)
+        # Moved inwards to what is negated: each nested NOT COALESCE(…) costs the
+        # parser of SQLite five of its hundred levels.
+        part = self.part
+        if isinstance(part, Negation):
+            return part.part.sql(builder, alias)  # type: ignore[no-any-return]
+        if isinstance(part, (All, Any_)):
+            other = Any_ if isinstance(part, All) else All
+            return other(tuple(Negation(one) for one in part.parts)).sql(builder, alias)
+        one = part.sql(builder, alias)
         return not one if isinstance(one, bool) else negated(one)
 
     def check(self, row: Row, env: RuleEnv, related: Related | None) -> bool:
@@ -94,7 +102,7 @@ class SomeRow(NamedTuple):
         conditions = [] if inner is True else [inner]
         if (guard := guard_sql(self.hop, builder, row)) is not None:
             conditions.append(guard)
-        return _exists([Sql(f"{quote(self.hop.collection.table)} AS {row}")], conditions)
+        return _exists([Sql(f"{quote(self.hop.collection.table)} AS {row}")], conditions, builder)
 
     def check(self, row: Row, env: RuleEnv, related: Related | None) -> bool:
         assert related is not None
@@ -207,15 +215,17 @@ class Comparison(NamedTuple):
                 if self.op in NEGATIONS and not isinstance(test, bool)
                 else ((not test if self.op in NEGATIONS else test) if isinstance(test, bool) else test)
             )
-        return self._over_rows(test, froms, wheres, sides)
+        return self._over_rows(test, froms, wheres, sides, builder)
 
-    def _over_rows(self, test: Sql | bool, froms: list[Sql], wheres: list[Sql], sides: tuple[Any, Any]) -> Sql | bool:
+    def _over_rows(
+        self, test: Sql | bool, froms: list[Sql], wheres: list[Sql], sides: tuple[Any, Any], builder: Builder
+    ) -> Sql | bool:
         """The quantifier over the rows of multi-valued sides."""
 
         def some(condition: Sql | bool) -> Sql | bool:
             if condition is False:
                 return False
-            return _exists(froms, wheres if condition is True else [*wheres, condition])
+            return _exists(froms, wheres if condition is True else [*wheres, condition], builder)
 
         def no(condition: Sql | bool) -> Sql | bool:
             found = some(condition)
@@ -239,7 +249,7 @@ class Comparison(NamedTuple):
         if not (isinstance(other, Path) and is_multiple(other, row)):
             return self.op in NEGATIONS
         source = Source(other, builder, alias, row)
-        return self._over_rows(False, source.froms, source.wheres, (other, 0))
+        return self._over_rows(False, source.froms, source.wheres, (other, 0), builder)
 
     def _against_list(
         self, items: list[Any], other: Any, left: bool, builder: Builder, alias: str, row: str | None
@@ -326,6 +336,7 @@ def _over(op: str, any_of: bool, results: Sequence[bool]) -> bool:
     return bool(results) and all(results)
 
 
-def _exists(froms: Sequence[Sql], conditions: Sequence[Sql]) -> Sql:
+def _exists(froms: Sequence[Sql], conditions: Sequence[Sql], builder: Builder) -> Sql:
     where = sql(" WHERE {}", joined(" AND ", conditions)) if conditions else Sql("")
-    return sql("EXISTS (SELECT 1 FROM {}{})", joined(", ", froms), where)
+    found = sql("EXISTS (SELECT 1 FROM {}{})", joined(", ", froms), where)
+    return sql("COALESCE({}, FALSE)", found) if builder.crowded else found

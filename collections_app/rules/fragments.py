@@ -52,6 +52,12 @@ class Builder:
         self._aliases += 1
         return f"r{self._aliases}"
 
+    @property
+    def crowded(self) -> bool:
+        """Whether PostgreSQL should plan what follows by itself: it joins the tables of every
+        EXISTS with all the others, and past a dozen the search for an order takes seconds."""
+        return self.dialect.name == "postgresql" and self._aliases > 12
+
     def param(self, value: Any) -> Sql:
         return Sql(self.dialect.placeholder, (value,))
 
