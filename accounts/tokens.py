@@ -38,9 +38,7 @@ BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
 @lru_cache(maxsize=4)
 def _backend(secret: str, algorithm: str) -> TokenBackend:
     key = salted_hmac("accounts.tokens", AUDIENCE, secret=secret, algorithm="sha256").hexdigest()
-    return TokenBackend(
-        algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS
-    )
+    return TokenBackend(algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS)
 
 
 class _AccountToken(Token):
@@ -113,9 +111,7 @@ def revoke(raw: str) -> None:
             claims = _verify(kind, raw)
         except Unauthorized:
             continue
-        SignIn.objects.filter(pk=claims["sid"], user_id=claims["sub"], revoked=None).update(
-            revoked=clock.now()
-        )
+        SignIn.objects.filter(pk=claims["sid"], user_id=claims["sub"], revoked=None).update(revoked=clock.now())
 
 
 def _pair(user: User, sign_in_id: uuid.UUID) -> tuple[TokenPair, str]:
@@ -232,8 +228,7 @@ class _VerifiedAccess:
 def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
     _, _, email, role, verified, *values = row
     fields = {
-        name: bool(value) if name in _BOOLEANS else value
-        for name, value in zip(USER_FIELDS, values, strict=True)
+        name: bool(value) if name in _BOOLEANS else value for name, value in zip(USER_FIELDS, values, strict=True)
     }
     return Principal(
         id=user_id,

@@ -19,9 +19,7 @@ def answer(request: HttpRequest, error: errors.DomainError) -> HttpResponse:
     if wants_html(request):
         page = loader.get_template("error.html").render({"error": error, "request_id": body["request_id"]})
         return HttpResponse(page, status=error.status, headers=error.headers)
-    return HttpResponse(
-        json.dumps(body), status=error.status, headers=error.headers, content_type="application/json"
-    )
+    return HttpResponse(json.dumps(body), status=error.status, headers=error.headers, content_type="application/json")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -101,8 +101,7 @@ def needs_session(request: HttpRequest) -> bool:
 
 def under_session_path(request: HttpRequest) -> bool:
     return any(
-        request.path_info == prefix or request.path_info.startswith(prefix + "/")
-        for prefix in settings.SESSION_PATHS
+        request.path_info == prefix or request.path_info.startswith(prefix + "/") for prefix in settings.SESSION_PATHS
     )
 
 
@@ -120,9 +119,7 @@ class SessionMiddleware(WhenSessionMatters, sessions.SessionMiddleware):
 
 
 class CsrfMiddleware(WhenSessionMatters, csrf.CsrfViewMiddleware):
-    def process_view(
-        self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any
-    ) -> Any:
+    def process_view(self, request: HttpRequest, callback: Any, callback_args: Any, callback_kwargs: Any) -> Any:
         if not request.session_matters:  # type: ignore[attr-defined]
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)

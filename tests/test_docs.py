@@ -47,7 +47,9 @@ def run(arguments: list[str], admin_token: str) -> Any:
         else:
             url = argument.replace("$API", "/api/v1")
     path, _, query = url.partition("?")
-    return client.generic(method, path, body or "", content_type="application/json", headers=headers, QUERY_STRING=query)
+    return client.generic(
+        method, path, body or "", content_type="application/json", headers=headers, QUERY_STRING=query
+    )
 
 
 @pytest.mark.engine

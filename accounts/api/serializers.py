@@ -71,9 +71,7 @@ class RegisterSerializer(StrictSerializer):
     first_name = Text(required=False, allow_blank=True, max_length=100)
     last_name = Text(required=False, allow_blank=True, max_length=100)
     phone_number = Text(required=False, allow_blank=True, validators=[PHONE])
-    avatar_url = Text(
-        required=False, allow_blank=True, max_length=500, validators=[URLValidator(["http", "https"])]
-    )
+    avatar_url = Text(required=False, allow_blank=True, max_length=500, validators=[URLValidator(["http", "https"])])
     bio = Text(required=False, allow_blank=True, max_length=5000)
     public_name = Text(required=False, allow_blank=True, max_length=150)
     timezone = Text(required=False, max_length=64)

@@ -25,9 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("digest", models.CharField(max_length=64, unique=True)),
                 ("created", models.DateTimeField(default=core.clock.now)),
@@ -78,9 +76,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "groups",
-                    models.ManyToManyField(
-                        blank=True, db_table="user_groups", related_name="users", to="auth.group"
-                    ),
+                    models.ManyToManyField(blank=True, db_table="user_groups", related_name="users", to="auth.group"),
                 ),
             ],
             options={

@@ -33,18 +33,14 @@ def test_an_account_is_made_with_a_password_that_works(office, anonymous):
     assert anonymous.post("/api/v1/auth/login", login).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "bad", [{"new_password": ""}, {"new_password": "123"}, {"email": "superadmin@example.com"}]
-)
+@pytest.mark.parametrize("bad", [{"new_password": ""}, {"new_password": "123"}, {"email": "superadmin@example.com"}])
 def test_a_bad_account_is_not_made(bad, office):
     page = office.post(f"{LIST}add/", form(**{"new_password": "correct-horse-battery", **bad}))
     assert page.status_code == 200 and b"errorlist" in page.content
     assert User.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "change", [{"new_password": "another-staple-7"}, {"role": "admin"}, {"is_active": ""}]
-)
+@pytest.mark.parametrize("change", [{"new_password": "another-staple-7"}, {"role": "admin"}, {"is_active": ""}])
 def test_a_change_there_ends_the_tokens_of_the_account(change, office, member, as_user):
     client = as_user(member)
     given = form(email=member.email, username=member.username) | change

@@ -122,10 +122,7 @@ def test_a_body_that_is_no_object_is_refused(body, admin, anonymous):
 
 
 def test_an_account_without_a_username_gets_a_free_one(admin, anonymous):
-    names = {
-        register(anonymous, email=f"jo.doe@{host}.example").json()["username"]
-        for host in ("one", "two", "three")
-    }
+    names = {register(anonymous, email=f"jo.doe@{host}.example").json()["username"] for host in ("one", "two", "three")}
     assert len(names) == 3 and "jo.doe" in names
 
 

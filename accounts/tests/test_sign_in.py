@@ -13,9 +13,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 @pytest.fixture
 def login(anonymous):
     def post(identifier="owner@example.com", password=PASSWORD, prefix="/api/v1/auth", **extra):
-        return anonymous.post(
-            f"{prefix}/login", {"username_or_email": identifier, "password": password, **extra}
-        )
+        return anonymous.post(f"{prefix}/login", {"username_or_email": identifier, "password": password, **extra})
 
     return post
 
@@ -114,9 +112,7 @@ def test_a_deleted_account_is_unknown_and_its_address_is_free_again(owner, admin
     assert login().status_code == 401
     assert not User.objects.filter(pk=owner.pk).exists()
     assert User.all_objects.filter(pk=owner.pk).exists()
-    answer = anonymous.post(
-        "/api/v1/auth/register", {"email": owner.email, "password": PASSWORD, "username": "owner"}
-    )
+    answer = anonymous.post("/api/v1/auth/register", {"email": owner.email, "password": PASSWORD, "username": "owner"})
     assert answer.status_code == 201
 
 
@@ -139,9 +135,7 @@ def test_a_refresh_token_works_once_and_its_reuse_ends_the_sign_in(owner, login,
     assert bearer(anonymous, second.json()["access_token"]).get("/api/v1/auth/me").status_code == 200
 
     anonymous.credentials()
-    assert (
-        anonymous.post("/api/v1/auth/refresh", {"refresh_token": first["refresh_token"]}).status_code == 401
-    )
+    assert anonymous.post("/api/v1/auth/refresh", {"refresh_token": first["refresh_token"]}).status_code == 401
     newest = {"refresh_token": second.json()["refresh_token"]}
     assert anonymous.post("/api/v1/auth/refresh", newest).status_code == 401
     for token in (first["access_token"], second.json()["access_token"]):
@@ -157,12 +151,8 @@ def test_one_reused_token_leaves_other_sign_ins_alone(owner, login, anonymous):
 
 def test_logout_by_refresh_token_ends_the_access_token_too(owner, login, anonymous):
     tokens = login().json()
-    assert (
-        anonymous.post("/api/v1/auth/logout", {"refresh_token": tokens["refresh_token"]}).status_code == 200
-    )
-    assert (
-        anonymous.post("/api/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]}).status_code == 401
-    )
+    assert anonymous.post("/api/v1/auth/logout", {"refresh_token": tokens["refresh_token"]}).status_code == 200
+    assert anonymous.post("/api/v1/auth/refresh", {"refresh_token": tokens["refresh_token"]}).status_code == 401
     assert bearer(anonymous, tokens["access_token"]).get("/api/v1/auth/me").status_code == 401
 
 
@@ -172,9 +162,7 @@ def test_logout_without_any_token_is_401(anonymous):
 
 def test_changing_the_password_ends_older_tokens_and_answers_with_new_ones(owner, as_user, anonymous):
     old, other = as_user(owner), as_user(owner)
-    answer = old.post(
-        "/api/v1/auth/change-password", {"old_password": PASSWORD, "new_password": "another-staple-7"}
-    )
+    answer = old.post("/api/v1/auth/change-password", {"old_password": PASSWORD, "new_password": "another-staple-7"})
     assert answer.status_code == 200, answer.content
     assert old.get("/api/v1/auth/me").status_code == other.get("/api/v1/auth/me").status_code == 401
     assert bearer(anonymous, answer.json()["access_token"]).get("/api/v1/auth/me").status_code == 200

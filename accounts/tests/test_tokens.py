@@ -116,9 +116,7 @@ def test_an_expired_token_leaves_the_cache(pair, monkeypatch):
         tokens.principal_from_token(pair.access)
 
 
-def test_the_signature_is_checked_once_and_the_row_every_time(
-    pair, owner, django_assert_num_queries, monkeypatch
-):
+def test_the_signature_is_checked_once_and_the_row_every_time(pair, owner, django_assert_num_queries, monkeypatch):
     tokens.principal_from_token(pair.access)
     monkeypatch.setattr(tokens, "_resolve", lambda raw: pytest.fail("verified twice"))
     assert tokens.principal_from_token(pair.access) is tokens.principal_from_token(pair.access)

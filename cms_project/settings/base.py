@@ -120,9 +120,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 if PASSWORD_REJECT_COMMON:
-    AUTH_PASSWORD_VALIDATORS.append(
-        {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"}
-    )
+    AUTH_PASSWORD_VALIDATORS.append({"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"})
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -13,9 +13,7 @@ CACHES: dict[str, Any]
 CHANNEL_LAYERS: dict[str, Any]
 if REDIS_URL:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
-    CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-    }
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -28,9 +26,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
 # Without SMTP_HOST mail goes to the console and to DATA_DIR/mail.
 EMAIL_HOST = read(str, "", "SMTP_HOST")
-EMAIL_BACKEND = (
-    "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "core.mail.ConsoleAndFileBackend"
-)
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "core.mail.ConsoleAndFileBackend"
 EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_PORT = read(whole, 587, "SMTP_PORT")
 EMAIL_HOST_USER = read(str, "", "SMTP_USER")
@@ -48,9 +44,7 @@ RATE_LIMIT_WINDOW = read(whole, 60, "RATE_LIMIT_WINDOW")
 
 
 def oauth(name: str) -> dict[str, str]:
-    return {
-        key: read(str, "", f"{name}_{key.upper()}") for key in ("client_id", "client_secret", "redirect_uri")
-    }
+    return {key: read(str, "", f"{name}_{key.upper()}") for key in ("client_id", "client_secret", "redirect_uri")}
 
 
 OAUTH_PROVIDERS = {name.lower(): oauth(name) for name in ("GOOGLE", "GITHUB", "MICROSOFT")}

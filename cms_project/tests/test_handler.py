@@ -71,8 +71,7 @@ async def call(handler, path="/who", method="GET", chunks=(b"",), headers=(), le
         "server": ("testserver", 80),
     }
     messages = [
-        {"type": "http.request", "body": chunk, "more_body": n < len(chunks)}
-        for n, chunk in enumerate(chunks, 1)
+        {"type": "http.request", "body": chunk, "more_body": n < len(chunks)} for n, chunk in enumerate(chunks, 1)
     ]
     gone, sent = asyncio.Event(), []
 

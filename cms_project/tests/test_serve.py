@@ -30,9 +30,7 @@ def serve(tmp_path):
     def start(**env):
         port = free_port()
         clean = {
-            k: v
-            for k, v in os.environ.items()
-            if k in ("PATH", "HOME", "PYTHONPATH", "LANG", "DJANGO_SETTINGS_MODULE")
+            k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "PYTHONPATH", "LANG", "DJANGO_SETTINGS_MODULE")
         }
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--port", str(port)],

@@ -98,10 +98,7 @@ def test_a_change_of_role_ends_the_session(admin, client):
 def test_an_admin_cannot_touch_a_superadmin_or_raise_a_role(admin, superadmin, member, client):
     client.force_login(admin)
     assert client.get(f"/admin/accounts/user/{member.pk}/change/").status_code == 200
-    assert (
-        client.post(f"/admin/accounts/user/{superadmin.pk}/change/", {"email": "x@example.com"}).status_code
-        == 403
-    )
+    assert client.post(f"/admin/accounts/user/{superadmin.pk}/change/", {"email": "x@example.com"}).status_code == 403
     assert client.post(f"/admin/accounts/user/{superadmin.pk}/delete/", {"post": "yes"}).status_code == 403
     form = {
         "email": member.email,
@@ -110,10 +107,7 @@ def test_an_admin_cannot_touch_a_superadmin_or_raise_a_role(admin, superadmin, m
         "language": "en",
         "is_active": "on",
     }
-    assert (
-        client.post(f"/admin/accounts/user/{member.pk}/change/", {**form, "role": "superadmin"}).status_code
-        == 302
-    )
+    assert client.post(f"/admin/accounts/user/{member.pk}/change/", {**form, "role": "superadmin"}).status_code == 302
     member.refresh_from_db()
     superadmin.refresh_from_db()
     assert (member.role, superadmin.email, superadmin.deleted_at) == ("user", "superadmin@example.com", None)

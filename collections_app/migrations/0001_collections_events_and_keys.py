@@ -4,82 +4,82 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Collection',
+            name="Collection",
             fields=[
-                ('id', models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=63, unique=True)),
-                ('type', models.CharField(max_length=8)),
-                ('schema', models.JSONField(default=list)),
-                ('list_rule', models.TextField(blank=True, null=True)),
-                ('view_rule', models.TextField(blank=True, null=True)),
-                ('create_rule', models.TextField(blank=True, null=True)),
-                ('update_rule', models.TextField(blank=True, null=True)),
-                ('delete_rule', models.TextField(blank=True, null=True)),
-                ('indexes', models.JSONField(default=list)),
-                ('options', models.JSONField(default=dict)),
-                ('view_query', models.TextField(blank=True, null=True)),
-                ('cache_ttl', models.PositiveIntegerField(blank=True, null=True)),
-                ('system', models.BooleanField(default=False)),
-                ('revision', models.PositiveIntegerField(default=1)),
-                ('created', models.DateTimeField()),
-                ('updated', models.DateTimeField()),
+                ("id", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=63, unique=True)),
+                ("type", models.CharField(max_length=8)),
+                ("schema", models.JSONField(default=list)),
+                ("list_rule", models.TextField(blank=True, null=True)),
+                ("view_rule", models.TextField(blank=True, null=True)),
+                ("create_rule", models.TextField(blank=True, null=True)),
+                ("update_rule", models.TextField(blank=True, null=True)),
+                ("delete_rule", models.TextField(blank=True, null=True)),
+                ("indexes", models.JSONField(default=list)),
+                ("options", models.JSONField(default=dict)),
+                ("view_query", models.TextField(blank=True, null=True)),
+                ("cache_ttl", models.PositiveIntegerField(blank=True, null=True)),
+                ("system", models.BooleanField(default=False)),
+                ("revision", models.PositiveIntegerField(default=1)),
+                ("created", models.DateTimeField()),
+                ("updated", models.DateTimeField()),
             ],
             options={
-                'db_table': 'collections',
-                'ordering': ['name'],
+                "db_table": "collections",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='SchemaEpoch',
+            name="SchemaEpoch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.BigIntegerField(default=1)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.BigIntegerField(default=1)),
             ],
             options={
-                'db_table': 'schema_epoch',
+                "db_table": "schema_epoch",
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('type', models.CharField(max_length=32)),
-                ('collection', models.CharField(max_length=63)),
-                ('collection_id', models.CharField(max_length=32)),
-                ('record_id', models.CharField(max_length=64)),
-                ('data', models.JSONField(null=True)),
-                ('previous', models.JSONField(null=True)),
-                ('actor', models.CharField(max_length=128)),
-                ('timestamp', models.DateTimeField()),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("type", models.CharField(max_length=32)),
+                ("collection", models.CharField(max_length=63)),
+                ("collection_id", models.CharField(max_length=32)),
+                ("record_id", models.CharField(max_length=64)),
+                ("data", models.JSONField(null=True)),
+                ("previous", models.JSONField(null=True)),
+                ("actor", models.CharField(max_length=128)),
+                ("timestamp", models.DateTimeField()),
             ],
             options={
-                'db_table': 'events',
-                'indexes': [models.Index(fields=['collection_id', 'record_id', 'id'], name='events_of_a_record')],
+                "db_table": "events",
+                "indexes": [models.Index(fields=["collection_id", "record_id", "id"], name="events_of_a_record")],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('caller', models.CharField(max_length=160)),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('created', models.DateTimeField(db_index=True)),
-                ('claimed_until', models.DateTimeField()),
-                ('status', models.PositiveSmallIntegerField(null=True)),
-                ('body', models.BinaryField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("caller", models.CharField(max_length=160)),
+                ("key", models.CharField(max_length=255)),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("created", models.DateTimeField(db_index=True)),
+                ("claimed_until", models.DateTimeField()),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("body", models.BinaryField(null=True)),
             ],
             options={
-                'db_table': 'idempotency_keys',
-                'constraints': [models.UniqueConstraint(fields=('caller', 'key'), name='one_answer_per_caller_and_key')],
+                "db_table": "idempotency_keys",
+                "constraints": [
+                    models.UniqueConstraint(fields=("caller", "key"), name="one_answer_per_caller_and_key")
+                ],
             },
         ),
     ]

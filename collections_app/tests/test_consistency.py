@@ -61,9 +61,7 @@ def test_no_alarm_after_renames_removals_and_drops(shelf: CollectionDef) -> None
     assert consistency.differences() == []
     for field in list(schema):
         schema.remove(field)
-        service.collection_update(
-            actor=SYSTEM, name_or_id="shelf", payload={"schema": schema}, allow_data_loss=True
-        )
+        service.collection_update(actor=SYSTEM, name_or_id="shelf", payload={"schema": schema}, allow_data_loss=True)
         assert consistency.differences() == []
     service.collection_update(actor=SYSTEM, name_or_id="boxes", payload={"name": "crates"})
     assert consistency.differences() == []

@@ -49,9 +49,7 @@ def test_editors_who_send_if_match_lose_no_update(make_collection: Any, records:
             note = orjson.loads(answer.body)
             data = {"count": note["count"] + 1, "seen": [*(note["seen"] or []), f"{name}{turn}"]}
             try:
-                operations.record_update(
-                    call("PATCH", if_match=answer.headers["ETag"]), "notes", record_id, data
-                )
+                operations.record_update(call("PATCH", if_match=answer.headers["ETag"]), "notes", record_id, data)
             except PreconditionFailed:
                 stale[name] += 1
             else:
@@ -120,9 +118,7 @@ def test_a_key_used_at_once_by_many_makes_one_record(make_collection: Any, recor
         bodies = {answer.body for answer in answers if not isinstance(answer, Exception)}
         assert len(bodies) == 1
         assert post({"title": f"t{number}"}, f"key-{number}").body in bodies
-    assert sorted(records("notes").values("title", "per_page=500")) == sorted(
-        f"t{n}" for n in range(8 * STRESS)
-    )
+    assert sorted(records("notes").values("title", "per_page=500")) == sorted(f"t{n}" for n in range(8 * STRESS))
     assert Event.objects.filter(type="record.created").count() == 8 * STRESS
 
 
@@ -135,9 +131,7 @@ def test_death_between_claim_and_effect_neither_loses_nor_doubles(
         while died:
             number += 1
             key, data = f"key-{number}", {"title": f"t{number}"}
-            outcome = another.run(
-                "record_create", name="notes", data=data, key=key, die_before=("statement", number)
-            )
+            outcome = another.run("record_create", name="notes", data=data, key=key, die_before=("statement", number))
             died = outcome.killed
             made = records("notes").page(f"filter=title='t{number}'")["total"]
             assert made == Event.objects.filter(data__title=f"t{number}").count() in (0, 1)
@@ -241,9 +235,7 @@ def test_cascades_and_released_relations_are_logged_once_each(house: dict[str, s
         records("authors").delete(house["bob"])
 
 
-def test_bulk_and_batch_log_what_was_done_and_nothing_that_was_undone(
-    house: dict[str, str], records: Any
-) -> None:
+def test_bulk_and_batch_log_what_was_done_and_nothing_that_was_undone(house: dict[str, str], records: Any) -> None:
     both = [house["one"], house["two"], "nothing"]
     with logged_exactly():
         told = operations.bulk_update(call("POST"), "posts", {"record_ids": both, "data": {"title": "same"}})

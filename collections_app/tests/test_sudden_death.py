@@ -62,9 +62,7 @@ def things(make_collection: Any, records: Any) -> None:
             title=f"thing {number}", price=number + 0.5, one=number, two=10 * number, cost="9.90",
             code=f"c{number}", box=box, owner=box, boxes=[box], crates=[box],
         )  # fmt: skip
-    make_collection(
-        "shelves", place="text", thing={"type": "relation", "relation": {"collection_id": "things"}}
-    )
+    make_collection("shelves", place="text", thing={"type": "relation", "relation": {"collection_id": "things"}})
 
 
 def a_change_of_everything() -> dict[str, Any]:

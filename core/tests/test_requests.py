@@ -25,9 +25,7 @@ def test_a_request_id_is_echoed_only_if_it_is_printable_and_short(sent, kept, cl
     assert (client.get("/health/", headers={"x-request-id": sent}).headers["X-Request-ID"] == sent) is kept
 
 
-@pytest.mark.parametrize(
-    "raw", [b"{", b'{"email": "\\ud800"}', b'{"email": "a\\u0000"}', b"[" * 5000, b"\xff\xfe"]
-)
+@pytest.mark.parametrize("raw", [b"{", b'{"email": "\\ud800"}', b'{"email": "a\\u0000"}', b"[" * 5000, b"\xff\xfe"])
 def test_unreadable_json_is_400(raw, client):
     answer = client.post(LOGIN, raw, content_type="application/json")
     assert answer.status_code == 400 and answer.json()["error_code"] == "BAD_REQUEST"
