@@ -146,7 +146,8 @@ def _clean_given(
 
 
 def _clean_value(field: Field, raw: Any, before: Record | None) -> Any:
-    if raw is None or raw == "" or raw == []:
+    # An empty list is no value, but in JSON, where it is one like any other.
+    if raw is None or raw == "" or (raw == [] and field.value != "json"):
         if raw == "" and field.kind.keeps_empty_text and not field.unique:
             return ""
         return field.kind.empty(field)

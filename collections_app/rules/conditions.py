@@ -77,7 +77,7 @@ class Negation(NamedTuple):
         # parser of SQLite five of its hundred levels.
         part = self.part
         if isinstance(part, Negation):
-            return part.part.sql(builder, alias)  # type: ignore[no-any-return]
+            return part.part.sql(builder, alias)
         if isinstance(part, (All, Any_)):
             other = Any_ if isinstance(part, All) else All
             return other(tuple(Negation(one) for one in part.parts)).sql(builder, alias)

@@ -497,3 +497,11 @@ def test_rules_may_ask_for_query_parameters(make_collection: Any, client: APICli
         assert client.post(f"{url}?code=x", {"title": "x"}).status_code == client.get(url).status_code == 403
         assert client.get(f"{url}?code=abc&other=1").status_code == 400
         assert client.post(f"{url}/bulk-update", body).json()["failed"] == 1
+
+
+def test_empty_json_values_are_kept_as_they_are(make_collection: Any, records: Any) -> None:
+    make_collection("notes", meta="json")
+    for value in ([], {}, 0, False):
+        made = records("notes").create(meta=value)
+        assert made["meta"] == value
+        assert records("notes").get(made["id"])["meta"] == value
