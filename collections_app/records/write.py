@@ -38,10 +38,10 @@ def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str
     if decided is False:
         raise access.refusal(env)
     record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment)
-    validate.check_targets(collection, record, work.snapshot, record["id"])
     local = decided or _is_local(collection, "create", work.snapshot)
     if local and not (decided or access.allows(collection, "create", record, env, work.snapshot)):
         raise access.refusal(env)
+    validate.check_targets(collection, record, work.snapshot, record["id"])
     rows.insert(collection, [record], admin=env.principal.is_admin)
     if not local and not access.allows(collection, "create", record, env, work.snapshot):
         raise access.refusal(env)

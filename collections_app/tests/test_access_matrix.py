@@ -339,6 +339,23 @@ def test_listing_does_not_let_view_and_viewing_does_not_let_list(
     assert stranger.get(path("posts", ids["hers"])).status_code == 200
 
 
+def test_who_may_not_create_learns_nothing_of_other_records(
+    world: Callable[..., dict[str, str]], callers: Callers
+) -> None:
+    """Neither which ids there are nor which values are taken."""
+    ids = world(None, create_rule=OWNER)
+    admin = callers["admin"]
+    schema = admin.get("/api/v1/collections/posts").json()["schema"]
+    added = {"name": "slug", "type": "slug", "validation": {"unique": True}}
+    admin.patch("/api/v1/collections/posts", {"schema": [*schema, added]})
+    admin.patch(path("posts", ids["hers"]), {"slug": "taken"})
+    for data in ({"team": "nope"}, {"slug": "taken"}, {"id": ids["hers"]}, {"slug": "free"}):
+        with nothing_changes():
+            assert callers["stranger"].post(path("posts"), {"owner": callers.id("owner"), **data}).status_code == 403
+            batch = {"requests": [{"method": "POST", "collection": "posts", "data": data}]}
+            assert callers["stranger"].post(BATCH, batch).status_code == 403
+
+
 # -- rules about the request's body -----------------------------------------------------------
 @pytest.mark.parametrize("word", ["body", "data"])
 def test_a_rule_may_ask_what_a_body_brings(world: Callable[..., dict[str, str]], callers: Callers, word: str) -> None:
