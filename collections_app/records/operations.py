@@ -152,25 +152,17 @@ def batch(call: Call, body: Any) -> Answer:
 
     def unit(snapshot: Snapshot) -> Answer:
         query.read(call.parameters(), frozenset())
-        claim = _claim(call, body)
-        if isinstance(claim, idempotency.Earlier):
-            return _again(claim)
-        try:
-            with unit_of_work(snapshot, call.principal) as work:
-                results = []
-                for index, request in enumerate(requests):
-                    try:
-                        results.append(_batch_one(work, call, request))
-                    except DomainError as error:
-                        raise _at(error, index) from error
-                answer = read.dump({"results": results})
-                if claim is not None:
-                    claim.answer(200, answer)
-        except BaseException:
-            if claim is not None:
-                claim.release()
-            raise
-        return Answer(200, answer)
+
+        def effect(work: UnitOfWork) -> Answer:
+            results = []
+            for index, request in enumerate(requests):
+                try:
+                    results.append(_batch_one(work, call, request))
+                except DomainError as error:
+                    raise _at(error, index) from error
+            return Answer(200, read.dump({"results": results}))
+
+        return _once(call, snapshot, body, effect)
 
     return with_schema(unit)
 
@@ -243,26 +235,36 @@ def _write(
         shown = frozenset[str]() if call.method == "DELETE" else query.SINGLE_PARAMETERS
         parameters, wanted = _wanted(call, collection, shown)
         env = call.env(parameters)
-        claim = _claim(call, data)
-        if isinstance(claim, idempotency.Earlier):
-            return _again(claim)
-        try:
-            with unit_of_work(snapshot, call.principal) as work:
-                status, record = action(work, collection, env)
-                if record is None:
-                    return Answer(status)
-                # Only now: what fields there are is not told to those who may not write here.
-                answer = read.as_written(collection, record, wanted, env, snapshot, created=status == 201)
-                body = read.dump(answer)
-                if claim is not None:
-                    claim.answer(status, body)
-        except BaseException:
-            if claim is not None:
-                claim.release()
-            raise
-        return Answer(status, body, {"ETag": read.etag(read.version(collection, record), body, wanted)})
+
+        def effect(work: UnitOfWork) -> Answer:
+            status, record = action(work, collection, env)
+            if record is None:
+                return Answer(status)
+            # Only now: what fields there are is not told to those who may not write here.
+            answer = read.as_written(collection, record, wanted, env, snapshot, created=status == 201)
+            body = read.dump(answer)
+            return Answer(status, body, {"ETag": read.etag(read.version(collection, record), body, wanted)})
+
+        return _once(call, snapshot, data, effect)
 
     return with_schema(unit)
+
+
+def _once(call: Call, snapshot: Snapshot, data: Any, effect: Callable[[UnitOfWork], Answer]) -> Answer:
+    """The effect in one transaction; with an Idempotency-Key its answer too, for whoever repeats it."""
+    claim = _claim(call, data)
+    if isinstance(claim, idempotency.Earlier):
+        return _again(claim)
+    try:
+        with unit_of_work(snapshot, call.principal) as work:
+            answer = effect(work)
+            if claim is not None:
+                claim.answer(answer.status, answer.body)
+    except BaseException:
+        if claim is not None:
+            claim.release()
+        raise
+    return answer
 
 
 def _wanted(call: Call, collection: CollectionDef, known: frozenset[str]) -> tuple[dict[str, str], query.Query]:
@@ -310,28 +312,19 @@ def _bulk(
         collection = snapshot.get(name)
         parameters, _ = _wanted(call, collection, frozenset())
         env = call.env(parameters)
-        claim = _claim(call, body)
-        if isinstance(claim, idempotency.Earlier):
-            return _again(claim)
-        errors: list[dict[str, str]] = []
-        try:
-            with unit_of_work(snapshot, call.principal) as work:
-                for record_id in record_ids:
-                    try:
-                        with savepoint(work):
-                            one(work, collection, record_id, env)
-                    except DomainError as error:
-                        errors.append({"record_id": record_id, "error": _sentence(error)})
-                answer = read.dump(
-                    {"success": len(record_ids) - len(errors), "failed": len(errors), "errors": errors or None}
-                )
-                if claim is not None:
-                    claim.answer(200, answer)
-        except BaseException:
-            if claim is not None:
-                claim.release()
-            raise
-        return Answer(200, answer)
+
+        def effect(work: UnitOfWork) -> Answer:
+            errors: list[dict[str, str]] = []
+            for record_id in record_ids:
+                try:
+                    with savepoint(work):
+                        one(work, collection, record_id, env)
+                except DomainError as error:
+                    errors.append({"record_id": record_id, "error": _sentence(error)})
+            done = len(record_ids) - len(errors)
+            return Answer(200, read.dump({"success": done, "failed": len(errors), "errors": errors or None}))
+
+        return _once(call, snapshot, body, effect)
 
     return with_schema(unit)
 
