@@ -80,7 +80,6 @@ class Rule(Compiled):
         self.node = node
         self.mentions = tuple(mentions)
         self.local = not any(isinstance(operand, Path) and operand.hops for operand in operands)
-        self._plain = not self.dynamics
 
     def _build(self, env: RuleEnv, alias: str) -> Sql:
         built = self.node.sql(Builder(env), alias)

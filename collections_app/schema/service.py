@@ -13,7 +13,7 @@ from typing import Any
 from accounts.principals import Principal
 from collections_app import events
 from collections_app.models import Collection
-from collections_app.schema import permissions, reading, references, registry
+from collections_app.schema import permissions, reading, references
 from collections_app.schema.change import SchemaChange, schema_change
 from collections_app.schema.ddl import Tables
 from collections_app.schema.definition import RULES, CollectionDef
@@ -263,8 +263,3 @@ def _log(kind: str, collection: CollectionDef, actor: Principal, previous: Colle
         actor=actor.key,
         moment=clock.now(),
     )
-
-
-def collection_list() -> list[CollectionDef]:
-    """All collections by name, as of the current snapshot."""
-    return sorted(registry.current().by_id.values(), key=lambda collection: collection.name)

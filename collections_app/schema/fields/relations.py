@@ -78,7 +78,7 @@ class Relation(FieldType):
         return chosen
 
     def column(self, field: Any, vendor: str) -> models.Field[Any, Any]:
-        raise NotImplementedError("A relation's column is a foreign key; schema.models builds it.")
+        raise NotImplementedError("A relation's column is a foreign key; schema.tables builds it.")
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         one = {"type": "string"}

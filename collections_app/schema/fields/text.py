@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import nh3
-from django.contrib.auth.hashers import identify_hasher, make_password
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator, validate_email
 from django.db import models
@@ -232,13 +232,6 @@ class Password(Text):
         if "\x00" in value or not low <= len(value) <= high:
             raise InvalidValue(f"A password has {low} to {high} characters.")
         return make_password(value)
-
-    def is_hash(self, value: str) -> bool:
-        try:
-            identify_hasher(value)
-        except ValueError:
-            return False
-        return True
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         return {"type": "string", "format": "password", "writeOnly": True}
