@@ -32,11 +32,10 @@ from django.db import connections
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from core import errors, json, request_id
+from core import errors
+from core.asgi import Headers, refusal, send_answer
 
 logger = logging.getLogger("django.request")
-
-Headers = list[tuple[bytes, bytes]]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_CHUNK_SECONDS = 30  # a client must send the next piece of its body within this time
@@ -63,7 +62,7 @@ class DjangoHandler(BaseHandler):
         try:
             body = await _read_body(scope, receive)
         except errors.DomainError as error:
-            await _send(send, *_refusal(error))
+            await send_answer(send, *refusal(error))
             return
         except (ClientGone, TimeoutError):
             return
@@ -76,7 +75,7 @@ class DjangoHandler(BaseHandler):
             latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
             answer = await loop.run_in_executor(self._writers, context.run, self._respond_by, latest, scope, body)
         if isinstance(answer, tuple):
-            await _send(send, *answer)
+            await send_answer(send, *answer)
         else:
             await self._stream(answer, context, receive, send)
 
@@ -96,7 +95,7 @@ class DjangoHandler(BaseHandler):
         """The answer to a request whose turn came in time; the others have waited long enough."""
         if monotonic() > latest:
             body.close()
-            return _refusal(errors.ServiceUnavailable())
+            return refusal(errors.ServiceUnavailable())
         return self._respond(scope, body)
 
     def _respond(self, scope: HTTPScope, body: IO[bytes]) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
@@ -108,7 +107,7 @@ class DjangoHandler(BaseHandler):
         except Exception:
             logger.exception("no answer could be made")
             signals.request_finished.send(sender=self.__class__)
-            return _refusal(errors.InternalError())
+            return refusal(errors.InternalError())
         if response.streaming:
             return cast(StreamingHttpResponse, response)
         whole = response.status_code, _headers(response), cast(HttpResponse, response).content
@@ -119,7 +118,7 @@ class DjangoHandler(BaseHandler):
         try:
             request = ASGIRequest(scope, body)
         except UnicodeDecodeError:
-            status, headers, content = _refusal(errors.BadRequest("The URL is not UTF-8."))
+            status, headers, content = refusal(errors.BadRequest("The URL is not UTF-8."))
             return HttpResponse(content, status=status, headers=dict(_texts(headers)))
         response = self.get_response(request)
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # what request_finished names as its sender
@@ -254,20 +253,3 @@ def _headers(response: HttpResponseBase) -> Headers:
 
 def _texts(headers: Headers) -> list[tuple[str, str]]:
     return [(name.decode("ascii"), value.decode("latin1")) for name, value in headers]
-
-
-def _refusal(error: errors.DomainError) -> tuple[int, Headers, bytes]:
-    """An answer made without Django, for what never became a request."""
-    content = json.dumps(errors.body(error))
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(content)),
-        "X-Request-ID": request_id.current(),
-        **error.headers,
-    }
-    return error.status, [(k.lower().encode(), v.encode("latin1")) for k, v in headers.items()], content
-
-
-async def _send(send: ASGISendCallable, status: int, headers: Headers, content: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
