@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
+from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -23,12 +25,17 @@ pytest_plugins = ["collections_app.tests.fixtures"]
 PASSWORD = "correct-horse-battery"
 
 
+# Whichever databases there are, every test may use them.
+TransactionTestCase.databases = "__all__"  # type: ignore[assignment]
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A database of this run's own: a file, because threads and processes share it."""
     config = connection.settings_dict["TEST"]
     if connection.vendor == "sqlite":
-        config["NAME"] = str(tmp_path_factory.mktemp("database") / "test.db")
+        folder: Path = tmp_path_factory.mktemp("database")
+        config["NAME"] = str(folder / "test.db")
+        connections["ephemeral"].settings_dict["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
 

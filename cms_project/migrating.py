@@ -15,8 +15,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
+
+from cms_project import ephemeral
 
 # Any number will do, as long as nothing else in the database uses it.
 _ADVISORY_LOCK = 7_305_014
@@ -24,8 +26,10 @@ _ADVISORY_LOCK = 7_305_014
 
 def migrate() -> None:
     """Bring the database up to date, also when several servers start on it at once."""
-    with _alone(), _all_or_nothing() if _is_empty() else nullcontext():
-        call_command("migrate", verbosity=0, interactive=False)
+    with _alone():
+        with _all_or_nothing() if _is_empty() else nullcontext():
+            call_command("migrate", database=DEFAULT_DB_ALIAS, verbosity=0, interactive=False)
+        ephemeral.migrate()
 
 
 def _is_empty() -> bool:

@@ -1,4 +1,8 @@
-"""One database: SQLite under DATA_DIR, or PostgreSQL by DATABASE_URL."""
+"""One database: SQLite under DATA_DIR, or PostgreSQL by DATABASE_URL.
+
+Beside SQLite's file is a second one, for what is written all the time and missed by
+nobody: see cms_project/ephemeral.py.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,12 @@ from cms_project.settings.environment import DATA_DIR, ROOT, read, whole
 BUSY_TIMEOUT_MS = read(whole, 5000, "DB_BUSY_TIMEOUT_MS")
 
 
-def sqlite(path: Path) -> dict[str, Any]:
+def sqlite(path: Path, synchronous: str = "") -> dict[str, Any]:
     """WAL with every commit on disk before it is answered; writers queue, none fails at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pragmas = {
         "journal_mode": "WAL",
-        "synchronous": read(str, "FULL", "SQLITE_SYNCHRONOUS"),
+        "synchronous": synchronous or read(str, "FULL", "SQLITE_SYNCHRONOUS"),
         "foreign_keys": "ON",
         "temp_store": "MEMORY",
         "journal_size_limit": 64 * 1024 * 1024,
@@ -86,3 +90,8 @@ def from_environment() -> dict[str, Any]:
 
 
 DATABASES = {"default": from_environment()}
+if "sqlite" in DATABASES["default"]["ENGINE"]:
+    _file = Path(DATABASES["default"]["NAME"])
+    DATABASES["ephemeral"] = sqlite(_file.with_name(f"{_file.stem}-ephemeral{_file.suffix}"), synchronous="NORMAL")
+    DATABASES["ephemeral"]["TEST"] = {"MIGRATE": False}  # its few tables straight from the models
+    DATABASE_ROUTERS = ["cms_project.ephemeral.Router"]
