@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
+from django.contrib.auth.signals import user_logged_in
 
 
 class AccountsConfig(AppConfig):
@@ -7,6 +8,11 @@ class AccountsConfig(AppConfig):
 
     name = "accounts"
     default = True
+
+    def ready(self) -> None:
+        from accounts import sessions
+
+        user_logged_in.connect(sessions.sweep, dispatch_uid="accounts.sweep_sessions")
 
 
 class AdminSiteConfig(admin_apps.AdminConfig):
