@@ -32,7 +32,7 @@ def domain_error(fault: BaseException) -> errors.DomainError | None:
     """The refusal that ``fault`` means to a client; None when it is a fault of ours."""
     if isinstance(fault, errors.DomainError):
         if isinstance(fault.__cause__, DatabaseError):
-            _let_go_of_cursors(fault.__cause__)
+            let_go_of_cursors(fault.__cause__)
         return fault
     if isinstance(fault, drf.APIException):
         return _from_drf(fault)
@@ -53,20 +53,20 @@ def domain_error(fault: BaseException) -> errors.DomainError | None:
             return errors.BadRequest("This is too complex for the database.")
         if not is_busy(fault):
             return None
-        _let_go_of_cursors(fault)
+        let_go_of_cursors(fault)
         return errors.ServiceUnavailable(headers={"Retry-After": "1"})
     if isinstance(fault, IntegrityError):
         logger.warning("integrity error reached the boundary", exc_info=fault)
-        _let_go_of_cursors(fault)
+        let_go_of_cursors(fault)
         return errors.Conflict()
     if isinstance(fault, DataError):
         logger.warning("data error reached the boundary", exc_info=fault)
-        _let_go_of_cursors(fault)
+        let_go_of_cursors(fault)
         return errors.BadRequest("A value does not fit.")
     return None
 
 
-def _let_go_of_cursors(fault: BaseException) -> None:
+def let_go_of_cursors(fault: BaseException) -> None:
     """Empty the frames that the error came through, here and now.
 
     Django's errors of the database are cycles, which would keep cursors for the garbage

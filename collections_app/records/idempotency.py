@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from collections_app.models import IdempotencyKey
+from collections_app.records.unit_of_work import in_group
 from core import clock
 from core.errors import BadRequest, Conflict, ValidationFailed
 
@@ -71,6 +72,8 @@ def claim(caller: str, key: str, request: str) -> Claim | Earlier:
     Raises ValidationFailed when it was used for another request, Conflict while
     that is still under way.
     """
+    if in_group():
+        raise RuntimeError("A claim must be committed at once, and can't be inside of a group.")
     if not key.strip() or len(key) > MAX_KEY or not key.isprintable():
         raise BadRequest(f"Idempotency-Key must have 1 to {MAX_KEY} printable characters.")
     now = clock.now()

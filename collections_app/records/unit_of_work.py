@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,18 +63,24 @@ def _without_secrets(collection: CollectionDef, record: Record | None) -> Record
     return {name: value for name, value in record.items() if name not in secret}
 
 
+class _Group(threading.local):
+    """Whether this thread has a transaction open that its units of work share."""
+
+    is_open = False
+
+
+_group = _Group()
+
+
 @contextmanager
 def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWork]:
-    """Commit all changes with their events, or none.
+    """Commit all changes with their events, or none; inside a :func:`group` the commit is the group's.
 
     Raises SchemaMoved if the schema is no longer the snapshot's, before anything
     is written; Conflict if a record that a relation needs went away meanwhile.
     """
     try:
-        with transaction.atomic():
-            if connection.vendor == "postgresql":
-                # Shared with other writes, exclusive to schema changes, and first come first served.
-                dialects.current().execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
+        with _savepoint() if _group.is_open else _transaction():
             if read_version() != snapshot.version:
                 raise SchemaMoved
             now = clock.now()
@@ -86,12 +93,54 @@ def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWor
 
 
 @contextmanager
+def _transaction() -> Iterator[None]:
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            # Shared with other writes, exclusive to schema changes, and first come first served.
+            dialects.current().execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
+        yield
+
+
+@contextmanager
+def group() -> Iterator[None]:
+    """One transaction for this thread's units of work: each fails alone, the others commit together."""
+    with _transaction():
+        _group.is_open = True
+        try:
+            yield
+        finally:
+            _group.is_open = False
+
+
+def in_group() -> bool:
+    """Whether what this thread writes now is committed only with its group."""
+    return _group.is_open
+
+
+@contextmanager
 def savepoint(work: UnitOfWork) -> Iterator[None]:
     """A part that may fail alone: its rows and its events are undone together."""
     mark = len(work.changes)
     try:
-        with transaction.atomic():
+        with _savepoint():
             yield
     except BaseException:
         del work.changes[mark:]
         raise
+
+
+@contextmanager
+def _savepoint() -> Iterator[None]:
+    """``transaction.atomic`` inside a transaction, at a tenth of its price."""
+    execute = dialects.current().execute
+    mark = len(connection.run_on_commit)
+    execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        del connection.run_on_commit[mark:]
+        # Of several with one name, the innermost is meant.
+        execute("ROLLBACK TO SAVEPOINT part")
+        execute("RELEASE SAVEPOINT part")
+        raise
+    execute("RELEASE SAVEPOINT part")
