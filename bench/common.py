@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,13 +123,23 @@ def table(rows: Iterable[Row]) -> str:
         target = "" if row.target is None else f"{'≥' if row.more_is_better else '≤'} {_figure(row.target)} {row.unit}"
         verdict = {None: "", True: "yes", False: "**no**"}[row.reached]
         cells.append((row.what, f"{_figure(row.measured)} {row.unit}", target, verdict))
-    widths = [max(len(line[column]) for line in cells) for column in range(4)]
-    lines = [
-        f"| {what:<{widths[0]}} | {measured:>{widths[1]}} | {target:>{widths[2]}} | {verdict:<{widths[3]}} |"
-        for what, measured, target, verdict in cells
+    return grid(cells[0], cells[1:])
+
+
+def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, aligned to be read as it is: words left, figures right."""
+    cells = [head, *lines]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    # A column of figures has some, and a first column is what they are about.
+    figures = [column > 0 and any(line[column][:1].isdigit() for line in cells[1:]) for column in range(len(head))]
+    shown = [
+        "| " + " | ".join(f"{cell:{'>' if right else '<'}{width}}" for cell, width, right in rows) + " |"
+        for rows in (zip(line, widths, figures, strict=True) for line in cells)
     ]
-    ruler = f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
-    return "\n".join([lines[0], ruler, *lines[1:]])
+    ruler = "".join(
+        f"|{'-' * (width + 1)}{':' if right else '-'}" for width, right in zip(widths, figures, strict=True)
+    )
+    return "\n".join([shown[0], f"{ruler}|", *shown[1:]])
 
 
 def _figure(value: float) -> str:
@@ -158,6 +168,16 @@ def machine() -> str:
 def run(main: Callable[[], list[Row]]) -> None:
     """What a bench does as a command: its table to standard output."""
     sys.stdout.write(f"{machine()}\n\n{table(main())}\n")
+
+
+def report(*parts: str) -> None:
+    """The same for benches with words or tables of their own."""
+    sys.stdout.write("\n\n".join([machine(), *parts]) + "\n")
+
+
+def say(line: str) -> None:
+    """To whoever waits."""
+    sys.stderr.write(f"  {line}\n")
 
 
 def spawn(*command: str, folder: Path) -> subprocess.Popen[bytes]:

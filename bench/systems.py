@@ -1,0 +1,192 @@
+"""A system under comparison, as a client sees it: the same wish in each one's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from bench import servers, stock
+from bench.load import Request
+from bench.servers import Server
+from bench.stock import Stock
+
+EMAIL, PASSWORD = "member@example.com", "correct-horse-battery"
+# Of so many records the id is known here; keyed reads and writes choose among them.
+KNOWN_IDS = 20_000
+PER_PAGE = 30
+
+
+@dataclass
+class System:
+    """``words`` are its names of our parameters and keys, ``created`` the status of a new record,
+    ``full_text`` whether it has a search; ``ids`` are those of some products by number.
+    """
+
+    name: str
+    server: Server
+    stock: Stock
+    login: str
+    records: str
+    words: Mapping[str, str] = field(default_factory=dict)
+    created: int = 201
+    full_text: bool = True
+    member: str = ""
+    ids: Mapping[int, str] = field(default_factory=dict)
+    token: str = ""
+
+    def word(self, ours: str) -> str:
+        return self.words.get(ours, ours)
+
+    def sign_in(self) -> None:
+        """All requests made from now on are a normal member's."""
+        sent = {self.word("email"): EMAIL, "password": PASSWORD}
+        self.token = servers.ask(self.server.port, "POST", self.login, sent)[self.word("access_token")]
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int = 200,
+        holds: Callable[[Any], bool] | None = None,
+        body: Mapping[str, Any] | None = None,
+        header: str = "",
+    ) -> Request:
+        sent = b"" if body is None else json.dumps(body).encode()
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: 127.0.0.1:{self.server.port}",
+            f"Authorization: Bearer {self.token}",
+            "Accept: application/json",
+            *([header] if header else []),
+            *(["Content-Type: application/json", f"Content-Length: {len(sent)}"] if sent else []),
+        ]
+        return Request("\r\n".join([*lines, "", ""]).encode() + sent, status, holds)
+
+    def path(self, collection: str = stock.PRODUCTS, record_id: str = "") -> str:
+        path = self.records.format(collection)
+        return f"{path}/{record_id}" if record_id else path
+
+    def get(self, number: int) -> Request:
+        expected = self.ids[number], stock.title(number)
+        return self.request(
+            "GET",
+            self.path(record_id=self.ids[number]),
+            holds=lambda record: (record["id"], record["title"]) == expected,
+        )
+
+    def get_again(self, number: int) -> Request:
+        """With the ETag of what was answered before."""
+        path = self.path(record_id=self.ids[number])
+        etag = servers.fetch(self.server.port, "GET", path, token=self.token)[0]["ETag"]
+        return self.request("GET", path, status=304, header=f"If-None-Match: {etag}")
+
+    def page(
+        self,
+        collection: str = stock.PRODUCTS,
+        *,
+        holds: Callable[[Any], bool],
+        total: int | None = None,
+        items: int = PER_PAGE,
+        **parameters: Any,
+    ) -> Request:
+        """A page with so many items, and with this total, or without any."""
+        if total is None:
+            parameters["skip_total"] = "true"
+        counted = -1 if total is None else total
+        named = {self.word(name): value for name, value in parameters.items()}
+
+        def right(page: Any) -> bool:
+            return len(page["items"]) == items and page[self.word("total")] == counted and holds(page["items"])
+
+        return self.request("GET", f"{self.path(collection)}?{urlencode(named, quote_via=quote)}", holds=right)
+
+    def newest(self, number: int = 1, *, total: int | None = None) -> Request:
+        """That page of all products, newest first."""
+        first = stock.title(self.stock.rows - 1 - (number - 1) * PER_PAGE)
+        return self.page(
+            page=number,
+            per_page=PER_PAGE,
+            sort="-created",
+            total=total,
+            items=min(PER_PAGE, self.stock.rows - (number - 1) * PER_PAGE),
+            holds=lambda items: items[0]["title"] == first,
+        )
+
+    def newest_from(self, cursor: str) -> Request:
+        """The page of all products that the cursor leads to, newest first."""
+        parameters = urlencode({"cursor": cursor, "per_page": PER_PAGE, "sort": "-created"})
+        return self.request("GET", f"{self.path()}?{parameters}", holds=lambda page: len(page["items"]) == PER_PAGE)
+
+    def cursors(self, first: float, last: float) -> list[str]:
+        """Cursors that lead to pages between these parts of all products (0.9: after nine of ten)."""
+        found, cursor, passed = [], "", 0
+        step = max(1, min(500, self.stock.rows // 100))
+        while cursor is not None and passed < last * self.stock.rows:
+            if passed >= first * self.stock.rows:
+                found.append(cursor)
+            parameters = urlencode({"cursor": cursor, "per_page": step, "sort": "-created"})
+            page = servers.ask(self.server.port, "GET", f"{self.path()}?{parameters}", token=self.token)
+            cursor, passed = page["next_cursor"], passed + len(page["items"])
+        return found
+
+    def dear(self, price: float, *, with_total: bool) -> Request:
+        """Active products from that price on, the dearest first."""
+        matching = self.stock.active_from(price)
+        return self.page(
+            filter=f"active = true && price >= {price}",
+            sort="-price",
+            per_page=PER_PAGE,
+            total=matching if with_total else None,
+            items=min(PER_PAGE, matching),
+            holds=lambda items: not items or items[0]["price"] == self.stock.dearest,
+        )
+
+    def own_notes(self) -> Request:
+        """The first page of a collection where the rule leaves only the member's records."""
+        return self.page(
+            stock.NOTES,
+            sort="-created",
+            per_page=PER_PAGE,
+            total=self.stock.of_member,
+            items=min(PER_PAGE, self.stock.of_member),
+            holds=lambda items: all(item["owner"] == self.member for item in items),
+        )
+
+    def search(self, number: int) -> Request:
+        """Articles with the rare word of that record in a text."""
+        word, found = self.stock.rare_word(number), self.stock.of_word(number)
+        wish = {"search": word} if self.full_text else {"filter": f"(title ~ '{word}' || body ~ '{word}')"}
+        return self.page(
+            stock.ARTICLES,
+            per_page=PER_PAGE,
+            sort="-created",
+            total=found,
+            items=min(PER_PAGE, found),
+            holds=lambda items: all(word in item["body"] for item in items),
+            **wish,
+        )
+
+    def create(self, number: int, collection: str = stock.PRODUCTS) -> Request:
+        record = self.stock.record(number, self.member)
+        del record["cost"]  # only admins write hidden fields
+        return self.request(
+            "POST",
+            self.path(collection),
+            status=self.created,
+            body=record,
+            holds=lambda made: made["title"] == record["title"] and bool(made["id"]),
+        )
+
+    def update(self, number: int, price: float) -> Request:
+        return self.request(
+            "PATCH",
+            self.path(record_id=self.ids[number]),
+            body={"price": price},
+            holds=lambda record: record["id"] == self.ids[number] and record["price"] == price,
+        )
