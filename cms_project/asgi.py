@@ -12,12 +12,14 @@ from django.urls import re_path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cms_project.settings")
 django.setup()
 
+from cms_project.front import Front  # noqa: E402 - settings first
 from cms_project.handler import DjangoHandler  # noqa: E402 - settings first
 from cms_project.production import refuse_unsafe  # noqa: E402
 
 refuse_unsafe()
 
 http = DjangoHandler()
+front = Front(http)
 
 
 async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
@@ -27,16 +29,17 @@ async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """Nothing to start; at the end the threads finish their requests."""
+    """Nothing to start; at the end the threads finish their requests, and the last lines are written."""
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{message['type']}.complete"})
     http.close()
+    await front.close()
     await send({"type": "lifespan.shutdown.complete"})
 
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": front,
         "websocket": URLRouter([re_path(r"", cast(Any, no_such_socket))]),
         "lifespan": lifespan,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template import loader
 
-from core import errors, json
+from core import errors, json, request_id
 from core.error_adapter import domain_error
 
 
@@ -15,11 +15,15 @@ def wants_html(request: HttpRequest) -> bool:
 
 def answer(request: HttpRequest, error: errors.DomainError) -> HttpResponse:
     """The answer to a refusal, in the form that the caller asked for."""
-    body = errors.body(error)
     if wants_html(request):
-        page = loader.get_template("error.html").render({"error": error, "request_id": body["request_id"]})
-        return HttpResponse(page, status=error.status, headers=error.headers)
-    return HttpResponse(json.dumps(body), status=error.status, headers=error.headers, content_type="application/json")
+        return HttpResponse(page(error), status=error.status, headers=error.headers)
+    content = json.dumps(errors.body(error))
+    return HttpResponse(content, status=error.status, headers=error.headers, content_type="application/json")
+
+
+def page(error: errors.DomainError) -> str:
+    """A refusal as HTML, for people."""
+    return loader.get_template("error.html").render({"error": error, "request_id": request_id.current()})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
-from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware import csrf
 from django.utils.deprecation import MiddlewareMixin
 
-from core import errors, request_id
+from core import errors
 from core.error_adapter import domain_error
 from core.error_pages import answer, wants_html
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-SLOW_SECONDS = 1.0
-SECURITY_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("X-XSS-Protection", "1; mode=block"),
-    ("Referrer-Policy", "strict-origin-when-cross-origin"),
-)
-
-slow_log = logging.getLogger("core.slow")
-
 
 class RequestMiddleware:
-    """Outermost: request id, host check, optional slash, timing, security headers.
+    """Outermost of Django's own: optional slash, need of a session, the one form of refusals, length.
 
-    ``X-Response-Time`` is ``12.34ms``, what Django spent on the request.
+    What every answer needs, Django's or not, is done in front (cms_project/front.py).
     """
 
     sync_capable, async_capable = True, False
@@ -45,35 +32,18 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        started = perf_counter()
-        sent_id = request_id.start(request.META.get("HTTP_X_REQUEST_ID"))
-        response = self._respond(request)
-        spent = perf_counter() - started
-        headers = response.headers
-        headers["X-Request-ID"] = sent_id
-        headers["X-Response-Time"] = f"{spent * 1000:.2f}ms"
-        for name, value in SECURITY_HEADERS:
-            if name not in headers:
-                headers[name] = value
-        bodiless = response.status_code in (204, 304)
-        if not response.streaming and not bodiless and "Content-Length" not in headers:
-            headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
-        if spent > SLOW_SECONDS:
-            slow_log.warning("%s %s took %.2f s", request.method, request.path, spent)
-        return response
-
-    def _respond(self, request: HttpRequest) -> HttpResponseBase:
-        try:
-            request.get_host()
-        except DisallowedHost:
-            return answer(request, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
         if under_session_path(request) and not request.path_info.endswith("/"):
             # Django's own pages know only the form with a slash; ours take both.
             request.path += "/"
             request.path_info += "/"
         request.session_matters = needs_session(request)  # type: ignore[attr-defined]
         response = self.get_response(request)
-        return self._in_the_one_form(request, response) if response.status_code >= 400 else response
+        if response.status_code >= 400:
+            response = self._in_the_one_form(request, response)
+        bodiless = response.status_code in (204, 304)
+        if not response.streaming and not bodiless and "Content-Length" not in response.headers:
+            response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+        return response
 
     def _in_the_one_form(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Django's own refusals (an empty 405, the pages of DEBUG) as ours, for whom they would surprise."""

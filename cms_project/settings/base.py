@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cms_project.settings import environment
-from cms_project.settings.environment import flag, read, texts, whole
+from cms_project.settings.environment import flag, networks, read, texts, whole
 
 ENV = environment.ENV
 PRODUCTION = environment.PRODUCTION
@@ -22,7 +22,7 @@ HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
 
 ALLOWED_HOSTS = read(texts, ["localhost", "127.0.0.1", "[::1]"], "ALLOWED_HOSTS")
 BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")
-TRUSTED_PROXIES = read(texts, environment.NO_TEXTS, "TRUSTED_PROXIES")
+TRUSTED_PROXIES = read(networks, environment.NO_NETWORKS, "TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
     "accounts.apps.AdminSiteConfig",  # django.contrib.admin with our set-up page
@@ -62,8 +62,6 @@ MIDDLEWARE = [
     "core.middleware.MessageMiddleware",
 ]
 ORIGINS = read(texts, environment.NO_TEXTS, "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
-if ORIGINS:  # nobody pays for it who lets nobody in
-    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 SESSION_PATHS = ("/admin",)
 SECURE_SSL_REDIRECT = read(flag, False, "SECURE_SSL_REDIRECT")
 if SECURE_SSL_REDIRECT:
@@ -126,8 +124,6 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BASE_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
-if TRUSTED_PROXIES:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_FAILURE_VIEW = "core.error_pages.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,6 +53,13 @@ def whole(raw: str) -> int:
     return number
 
 
+def positive(raw: str) -> int:
+    number = int(raw)
+    if number < 1:
+        raise ValueError("expected a whole number, one or more")
+    return number
+
+
 NO_TEXTS: list[str] = []
 
 
@@ -63,6 +71,14 @@ def texts(raw: str) -> list[str]:
             raise ValueError("expected a list of texts")
         return [item.strip() for item in parsed if item.strip()]
     return [item.strip() for item in raw.split(",") if item.strip()]
+
+
+NO_NETWORKS: list[IPv4Network | IPv6Network] = []
+
+
+def networks(raw: str) -> list[IPv4Network | IPv6Network]:
+    """A list of addresses and CIDRs: ``10.0.0.1, 192.168.0.0/16``."""
+    return [ip_network(text, strict=False) for text in texts(raw)]
 
 
 def environment_name(raw: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cms_project.settings.environment import read
+from cms_project.settings.environment import flag, read
 
 LOG_LEVEL = read(str, "INFO", "LOG_LEVEL").upper()
+
+ACCESS_LOG = read(flag, True, "ACCESS_LOG")
 
 LOGGING = {
     "version": 1,
@@ -12,9 +14,12 @@ LOGGING = {
     "filters": {"request_id": {"()": "core.logs.RequestIdFilter"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
+        "message": {"format": "{message}", "style": "{"},
     },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
+        # Lines that are written already, many to a record (core/access_log.py).
+        "lines": {"class": "logging.StreamHandler", "formatter": "message"},
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
@@ -22,6 +27,7 @@ LOGGING = {
         # A refused request is the client's affair: only answers of 500 and above are told, unless debugging.
         "django.request": {"level": LOG_LEVEL if LOG_LEVEL == "DEBUG" else "ERROR"},
         "django.server": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        "access": {"handlers": ["lines"], "level": LOG_LEVEL, "propagate": False},
         # SQL text carries values; it is logged only when asked for by name.
         "django.db.backends": {"level": "INFO"},
     },

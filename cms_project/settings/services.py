@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cms_project.settings.base import ENV, PROJECT_NAME
-from cms_project.settings.environment import DATA_DIR, flag, read, whole
+from cms_project.settings.environment import DATA_DIR, flag, positive, read, whole
 
 REDIS_URL = read(str, "", "REDIS_URL")
 
@@ -39,8 +39,8 @@ _from_email = read(str, "noreply@localhost", "SMTP_FROM_EMAIL", "EMAILS_FROM_EMA
 DEFAULT_FROM_EMAIL = f'"{_from_name}" <{_from_email}>'
 
 RATE_LIMIT_ENABLED = read(flag, ENV != "development", "RATE_LIMIT_ENABLED")
-RATE_LIMIT_REQUESTS = read(whole, 100, "RATE_LIMIT_REQUESTS", "RATE_LIMIT_PER_MINUTE")
-RATE_LIMIT_WINDOW = read(whole, 60, "RATE_LIMIT_WINDOW")
+RATE_LIMIT_REQUESTS = read(positive, 100, "RATE_LIMIT_REQUESTS", "RATE_LIMIT_PER_MINUTE")
+RATE_LIMIT_WINDOW = read(positive, 60, "RATE_LIMIT_WINDOW")
 
 
 def oauth(name: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.urls import path
 
 from cms_project.handler import DjangoHandler
+from core import request_id
 
 seen: dict[str, set[int]] = {"threads": set(), "connections": set()}
 produced: list[int] = []
@@ -125,7 +126,8 @@ def test_a_body_beyond_the_limit_is_413_before_it_is_read_whole(handler, setting
 
 
 def test_a_bug_is_500_with_the_one_body_and_no_detail(handler):
-    status, _, body = run(call(handler, "/bug", headers=[(b"x-request-id", b"r-1")]))
+    request_id.start("r-1")
+    status, _, body = run(call(handler, "/bug"))
     assert status == 500
     assert json.loads(body)["request_id"] == "r-1" and b"secret" not in body
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/api/v1/auth/login"
 
 
-def test_every_answer_carries_its_id_time_length_and_safety_headers(client):
+def test_every_whole_answer_carries_its_length(client):
     for path in ("/health/", "/nothing", "/api/v1/auth/me", "/admin/"):
-        headers = client.get(path).headers
-        assert re.fullmatch(r"[0-9a-f-]{36}", headers["X-Request-ID"])
-        assert re.fullmatch(r"\d+\.\d\dms", headers["X-Response-Time"])
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["X-Frame-Options"] == "DENY"
-        assert "Referrer-Policy" in headers and "Content-Length" in headers
-
-
-@pytest.mark.parametrize(("sent", "kept"), [("trace-7.a_B", True), ("a" * 129, False), ("<x>", False)])
-def test_a_request_id_is_echoed_only_if_it_is_printable_and_short(sent, kept, client):
-    assert (client.get("/health/", headers={"x-request-id": sent}).headers["X-Request-ID"] == sent) is kept
+        answer = client.get(path)
+        assert answer.headers["Content-Length"] == str(len(answer.content))
 
 
 @pytest.mark.parametrize("raw", [b"{", b'{"email": "\\ud800"}', b'{"email": "a\\u0000"}', b"[" * 5000, b"\xff\xfe"])

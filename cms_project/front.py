@@ -1,0 +1,229 @@
+"""What every HTTP request passes, whoever answers it: plain ASGI around all of them, done once.
+
+On the way in: request id, the true client behind trusted proxies, host name, CORS, rate
+limit. On the way out: request id, time, limits, security headers, CORS, and a line in
+the access log. All of it costs every request, so each is a few instructions where it
+has nothing to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter, time
+from typing import Any, cast
+
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from django.conf import settings
+
+from core import access_log, errors, ratelimit, request_id
+from core.asgi import Headers, refusal, send_answer
+from core.cors import Cors, vary_by_origin
+from core.hosts import Hosts
+from core.proxies import Proxies
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+BAN_SECONDS = 30
+SLOW_SECONDS = 1.0
+SECURITY_HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"x-xss-protection", b"1; mode=block"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+]
+_NO_HEADERS: Headers = []
+_SECURITY_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
+
+logger = logging.getLogger("django.request")
+slow_log = logging.getLogger("core.slow")
+
+
+class Front:
+    """An ASGI application for ``http`` scopes around another one.
+
+    What it leaves in the scope: the true client as ``client`` and ``scheme``, and as
+    ``fastcms.headers`` the request's headers by name (``dict[bytes, bytes]``; what was
+    sent twice is joined by a comma, as Django does).
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._hosts = Hosts()
+        self._proxies = Proxies(settings.TRUSTED_PROXIES) if settings.TRUSTED_PROXIES else None
+        self._cors = Cors() if settings.CORS_ALLOW_ALL_ORIGINS or settings.CORS_ALLOWED_ORIGINS else None
+        self._bucket = ratelimit.Bucket(
+            "requests", settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW, BAN_SECONDS
+        )
+        self._counters = _counters() if settings.RATE_LIMIT_ENABLED else None
+        self._unlimited = ("/health/", "/api/v1/health/", settings.STATIC_URL)
+        self._second, self._untouched = 0, Headers()
+        told = settings.ACCESS_LOG and access_log.logger.isEnabledFor(logging.INFO)
+        self._access_log = access_log.AccessLog() if told else None
+
+    async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        started = perf_counter()
+        sent = cast(list[tuple[bytes, bytes]], scope["headers"])
+        headers = dict(sent)
+        if len(headers) != len(sent):
+            headers = _joined(sent)
+        scope["fastcms.headers"] = headers  # type: ignore[typeddict-unknown-key]
+        sent_id = headers.get(b"x-request-id")
+        given_id = request_id.start(sent_id.decode("latin1") if sent_id else None)
+        answer = _Answer(scope, send, started, given_id)
+        try:
+            refused = await self._admit(scope, headers, answer)
+            if refused is None:
+                await self._app(scope, receive, answer)
+            else:
+                await send_answer(answer, *refused)
+        except Exception:
+            logger.exception("no answer could be made")
+            if answer.status:
+                raise  # too late for another answer: the server breaks the connection
+            await send_answer(answer, *refusal(errors.InternalError()))
+        finally:
+            if self._access_log is not None:
+                client = scope["client"]
+                self._access_log.add(
+                    scope["method"],
+                    _path(scope),
+                    answer.status,
+                    (perf_counter() - started) * 1000,
+                    given_id,
+                    client[0] if client else "-",
+                )
+
+    async def close(self) -> None:
+        """Write the last lines of the access log, and let go of Redis."""
+        if self._access_log is not None:
+            self._access_log.close()
+        if self._counters is not None:
+            await self._counters.close()
+
+    async def _admit(
+        self, scope: HTTPScope, headers: dict[bytes, bytes], answer: _Answer
+    ) -> tuple[int, Headers, bytes] | None:
+        """The answer to a request that goes no further, else None."""
+        if self._proxies is not None:
+            _see_through(self._proxies, scope, headers)
+        path = scope["path"]
+        if path.startswith("/api/"):
+            answer.limits = self._untouched_limits()
+        is_preflight = False
+        if self._cors is not None:
+            answer.cors = _NO_HEADERS
+            if b"origin" in headers:
+                is_preflight, answer.cors = self._cors.judge(scope, headers)
+        host = headers.get(b"host")
+        if (_server_name(scope) if host is None else host.decode("latin1")) not in self._hosts:
+            return _refusal(headers, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
+        if is_preflight:
+            return 200, [(b"content-length", b"0")], b""  # the page's own request will be counted
+        if self._counters is not None and not f"{path}/".startswith(self._unlimited):
+            client = scope["client"]
+            verdict = await self._counters.hit(self._bucket, ratelimit.client_key(client[0] if client else ""))
+            answer.limits = _limit_headers(self._bucket, verdict)
+            if verdict.retry_after:
+                return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
+        return None
+
+    def _untouched_limits(self) -> Headers:
+        """What answers that are not counted say."""
+        now = int(time())
+        if now != self._second:
+            verdict = ratelimit.Verdict(self._bucket.limit, now + self._bucket.window, 0)
+            self._second, self._untouched = now, _limit_headers(self._bucket, verdict)
+        return self._untouched
+
+
+class _Answer:
+    """The ``send`` that the application gets: it completes the headers as they pass."""
+
+    __slots__ = ("_scope", "_send", "_started", "cors", "limits", "request_id", "status")
+
+    def __init__(self, scope: HTTPScope, send: ASGISendCallable, started: float, request_id: str) -> None:
+        self._scope, self._send, self._started = scope, send, started
+        self.request_id = request_id
+        self.status = 0  # until the answer begins
+        self.limits: Headers | None = None
+        self.cors: Headers | None = None  # None where it is off
+
+    def __call__(self, message: Any) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = self._complete(message["headers"])
+        return self._send(message)
+
+    def _complete(self, given: Headers) -> Headers:
+        spent = perf_counter() - self._started
+        headers = [
+            *given,
+            (b"x-request-id", self.request_id.encode("latin1")),
+            (b"x-response-time", b"%.2fms" % (spent * 1000)),
+        ]
+        if self.limits is not None:
+            headers += self.limits
+        names = {name for name, _ in given}
+        if names.isdisjoint(_SECURITY_NAMES):
+            headers += SECURITY_HEADERS
+        else:
+            headers += [header for header in SECURITY_HEADERS if header[0] not in names]
+        if self.cors is not None:
+            headers += self.cors
+            vary_by_origin(headers)
+        if spent > SLOW_SECONDS:
+            slow_log.warning("%s %s took %.2f s", self._scope["method"], _path(self._scope), spent)
+        return headers
+
+
+def _counters() -> ratelimit.Counters:
+    local = ratelimit.LocalCounters()
+    if not settings.REDIS_URL:
+        return local
+    from core.ratelimit_redis import SharedCounters  # loads the Redis client, which most do without
+
+    return SharedCounters(settings.REDIS_URL, local)
+
+
+def _limit_headers(bucket: ratelimit.Bucket, verdict: ratelimit.Verdict) -> Headers:
+    return [
+        (b"x-ratelimit-limit", b"%d" % bucket.limit),
+        (b"x-ratelimit-remaining", b"%d" % verdict.remaining),
+        (b"x-ratelimit-reset", b"%d" % verdict.reset),
+    ]
+
+
+def _refusal(headers: Mapping[bytes, bytes], error: errors.DomainError) -> tuple[int, Headers, bytes]:
+    return refusal(error, html=b"text/html" in headers.get(b"accept", b""))
+
+
+def _joined(sent: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in sent:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
+def _see_through(proxies: Proxies, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
+    """Put the client itself into the scope, where a trusted proxy speaks for it."""
+    peer = scope["client"]
+    if peer is None or not proxies.trusts(peer[0]):
+        return
+    forwarded_for = headers.get(b"x-forwarded-for")
+    if forwarded_for:
+        scope["client"] = proxies.client(peer[0], forwarded_for.decode("latin1")), 0
+    scheme = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip()
+    if scheme in (b"http", b"https"):
+        scope["scheme"] = scheme.decode("ascii")
+
+
+def _server_name(scope: HTTPScope) -> str:
+    """The host of a request that names none, as Django reads it."""
+    return scope["server"][0] if scope["server"] else "unknown"
+
+
+def _path(scope: HTTPScope) -> str:
+    """For logs: the path as it was sent, in one line, without its query, for that may hold a secret."""
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "backslashreplace")
+    return path if path.isprintable() else ascii(path)[1:-1]

@@ -1,0 +1,66 @@
+"""Calls from pages of other origins: django-cors-headers decides, around every answer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asgiref.typing import HTTPScope
+from corsheaders.middleware import CorsMiddleware
+from corsheaders.signals import check_request_enabled
+from django.http import HttpRequest, HttpResponse
+
+from core.asgi import Headers
+
+_MOST = 256  # origins that are remembered
+
+
+class Cors:
+    """Asked only where ``CORS_ORIGINS`` names anybody, and only about requests with an ``Origin``."""
+
+    def __init__(self) -> None:
+        self._library = CorsMiddleware(lambda request: HttpResponse())
+        self._known: dict[bytes, Headers] = {}
+
+    def judge(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> tuple[bool, Headers]:
+        """Whether the browser only asks if the page may ask, and the headers that tell it.
+
+        An answer depends on nothing but the origin, unless it is to OPTIONS, or somebody
+        listens to the library's signal; so it is worked out once.
+        """
+        origin = headers[b"origin"]
+        is_constant = scope["method"] != "OPTIONS" and not check_request_enabled.receivers
+        if is_constant and origin in self._known:
+            return False, self._known[origin]
+        request = _light_request(scope, headers)
+        is_preflight = self._library.check_preflight(request) is not None
+        response = self._library.add_response_headers(request, HttpResponse())
+        told = [
+            (name.lower().encode("latin1"), value.encode("latin1"))
+            for name, value in response.items()
+            if name.lower().startswith("access-control-")
+        ]
+        if is_constant:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[origin] = told
+        return is_preflight, told
+
+
+def vary_by_origin(headers: Headers) -> None:
+    """Keep caches from handing this answer to the page of another origin; also where none was named."""
+    for i, (name, value) in enumerate(headers):
+        if name == b"vary":
+            if value != b"*" and b"origin" not in value.lower():
+                headers[i] = name, value + b", origin"
+            return
+    headers.append((b"vary", b"origin"))
+
+
+def _light_request(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> HttpRequest:
+    """As much of a Django request as the library, and those who listen to its signal, look at."""
+    request = HttpRequest()
+    request.method = scope["method"]
+    request.path = request.path_info = scope["path"]
+    for name, value in headers.items():
+        request.META[f"HTTP_{name.decode('latin1').upper().replace('-', '_')}"] = value.decode("latin1")
+    return request

@@ -1,0 +1,66 @@
+"""Lines that come from the loop and leave by a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+
+from core import access_log
+from core.access_log import AccessLog
+
+
+class Kept(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = []
+        self.threads = set()
+
+    def emit(self, record):
+        self.records.append(record.getMessage())
+        self.threads.add(threading.get_ident())
+
+
+@pytest.fixture
+def kept():
+    handler = Kept()
+    access_log.logger.addHandler(handler)
+    yield handler
+    access_log.logger.removeHandler(handler)
+
+
+def add(log, number):
+    log.add("GET", f"/{number}", 200, 1.0, "id", "::1")
+
+
+def test_the_lines_of_a_while_are_written_together_and_elsewhere(kept, monkeypatch):
+    monkeypatch.setattr(access_log, "PAUSE_SECONDS", 0.05)
+    log = AccessLog()
+    for number in range(100):
+        add(log, number)
+    deadline = time.monotonic() + 10
+    while not kept.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [line.split()[6] for line in kept.records[0].split("\n")] == [f"/{number}" for number in range(100)]
+    assert threading.get_ident() not in kept.threads
+    log.close()
+
+
+def test_closing_writes_what_is_left_and_a_later_line_starts_anew(kept):
+    log = AccessLog()
+    for number in range(3):
+        add(log, number)
+        log.close()
+    assert [record.split()[6] for record in kept.records] == ["/0", "/1", "/2"]
+
+
+def test_a_writer_that_stands_still_costs_lines_not_memory(kept, monkeypatch):
+    monkeypatch.setattr(access_log, "_MOST", 5)
+    log = AccessLog()
+    for number in range(8):
+        add(log, number)
+    log.close()
+    lines = "\n".join(kept.records).split("\n")
+    assert len(lines) == 6 and lines[-1].endswith("3 lines were dropped")
