@@ -19,14 +19,15 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import Role, User
+from core import database
 
 pytest_plugins = ["collections_app.tests.fixtures"]
 
 PASSWORD = "correct-horse-battery"
 
-
 # Whichever databases there are, every test may use them.
 TransactionTestCase.databases = "__all__"  # type: ignore[assignment]
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -38,6 +39,13 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         connections["ephemeral"].settings_dict["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_reader_is_left(django_db_setup: None) -> Iterator[None]:
+    """A database that somebody is connected to can't be dropped."""
+    yield
+    database.close()
 
 
 @pytest.fixture

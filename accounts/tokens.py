@@ -26,7 +26,7 @@ from rest_framework_simplejwt.tokens import Token
 
 from accounts.models import SignIn, User, credential_stamp
 from accounts.principals import STAFF_COLLECTION, USER_FIELDS, Principal
-from core import clock
+from core import clock, database
 from core.errors import Unauthorized
 
 ISSUER, AUDIENCE = "fastcms", "users"
@@ -174,7 +174,13 @@ def principal_from_token(raw: str) -> Principal:
             while len(_cache) >= _CACHE_SIZE:
                 del _cache[next(iter(_cache))]
             _cache[raw] = verified
-    return verified.principal()
+    with database.reading() as session:
+        # As long as nothing at all was committed, neither was a change of the account.
+        principal = session.memo.get(verified)
+        if principal is None:
+            principal = session.memo[verified] = verified.principal()
+        found: Principal = principal
+        return found
 
 
 def _resolve(raw: str) -> Verified:
@@ -203,21 +209,21 @@ _STATEMENTS = {"sqlite": _ROW_SQL.format("?"), "postgresql": _ROW_SQL.format("%s
 class _VerifiedAccess:
     """A verified access token of ``users``; rebuilds its principal only when the row has moved."""
 
-    __slots__ = ("_keys", "_principal", "_row", "_stamp", "_subject", "expires")
+    __slots__ = ("_keys", "_principal", "_row", "_stamp", "_statement", "_subject", "expires")
 
     def __init__(self, claims: dict[str, Any]) -> None:
         sign_in, user = uuid.UUID(claims["sid"]), uuid.UUID(claims["sub"])
         self.expires = float(claims["exp"])
         self._subject = str(user)
         self._keys = (sign_in.hex, user.hex) if connection.vendor == "sqlite" else (sign_in, user)
+        self._statement = _STATEMENTS[connection.vendor]
         self._stamp = claims.get("stm")
         self._row: tuple[Any, ...] | None = None
         self._principal: Principal | None = None
 
     def principal(self) -> Principal:
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            row = connection.connection.execute(_STATEMENTS[connection.vendor], self._keys).fetchone()
+        found = database.rows(self._statement, self._keys)
+        row = found[0] if found else None
         if self._principal is None or row != self._row:
             if row is None or credential_stamp(*row[:4]) != self._stamp:
                 raise Unauthorized(BAD_TOKEN)

@@ -28,11 +28,10 @@ from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.db import connections
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from core import errors
+from core import database, errors
 from core.asgi import Headers, refusal, send_answer
 
 logger = logging.getLogger("django.request")
@@ -84,7 +83,7 @@ class DjangoHandler(BaseHandler):
         crews = ((self._readers, self._threads), (self._writers, self._threads), (self._streams, STREAM_THREADS))
         for crew, size in crews:
             for _ in range(size):
-                crew.submit(connections.close_all)
+                crew.submit(database.close)
             crew.shutdown(wait=True)
 
     # --- in a thread of the crew -----------------------------------------------------------

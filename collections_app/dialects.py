@@ -1,18 +1,20 @@
 """What differs between SQLite and PostgreSQL, in one place.
 
-The record engine writes its own SQL and runs it on the DB-API cursor below
-Django's connection: same connection, same transaction, none of the ORM's cost.
+The record engine writes its own SQL and runs it below Django (``core.database``):
+same connection, same transaction, none of the ORM's cost.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
+
+from core import database
 
 
 def fold(text: str) -> str:
@@ -35,22 +37,6 @@ def like_escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _run(statement: Callable[[Any, str, Any], Any], sql: str, params: Any) -> Any:
-    """Call a driver's function on this thread's connection; its errors come as Django's.
-
-    Django's proxies cost 1 µs each time one of their attributes is read, so the
-    connection is looked up once, and errors are translated only where there are any.
-    """
-    wrapper: Any = connections[DEFAULT_DB_ALIAS]
-    if wrapper.connection is None:
-        wrapper.ensure_connection()
-    try:
-        return statement(wrapper.connection, sql, params)
-    except wrapper.Database.Error:
-        with wrapper.wrap_database_errors:
-            raise
-
-
 class SQLite:
     name = "sqlite"
     placeholder = "?"
@@ -59,10 +45,14 @@ class SQLite:
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> Any:
         """Run one statement on Django's own connection; answers the cursor."""
-        return _run(sqlite3.Connection.execute, sql, params)
+        return database.execute(sql, params)
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> Any:
-        return _run(sqlite3.Connection.executemany, sql, rows)
+        return database.executemany(sql, rows)
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[database.Row]:
+        """All rows of a SELECT; a reading session's, where one is under way."""
+        return database.rows(sql, params)
 
     def fold(self, sql: str) -> str:
         return f"cms_fold({sql})"
@@ -101,26 +91,17 @@ class SQLite:
         return str(value.replace(tzinfo=None))
 
 
-def _execute(raw: Any, sql: str, params: Any) -> Any:
-    return raw.cursor().execute(sql, params)
-
-
-def _executemany(raw: Any, sql: str, rows: Any) -> Any:
-    cursor = raw.cursor()
-    cursor.executemany(sql, rows)
-    return cursor
-
-
 class PostgreSQL(SQLite):
     name = "postgresql"
     placeholder = "%s"
     true, false = "TRUE", "FALSE"
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> Any:
-        return _run(_execute, sql, params or None)
+        # Without parameters a % in the text is just that.
+        return database.execute(sql, params or None)
 
-    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> Any:
-        return _run(_executemany, sql, rows)
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[database.Row]:
+        return database.rows(sql, params or None)
 
     def fold(self, sql: str) -> str:
         return f'upper({sql} COLLATE "und-x-icu")'

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from cms_project.settings.environment import DATA_DIR, ROOT, read, whole
 
 BUSY_TIMEOUT_MS = read(whole, 5000, "DB_BUSY_TIMEOUT_MS")
+QUERY_TIMEOUT_MS = read(whole, 10_000, "DB_QUERY_TIMEOUT_MS")
 
 
 def sqlite(path: Path, synchronous: str = "") -> dict[str, Any]:

@@ -75,8 +75,8 @@ def allows(collection: CollectionDef, action: str, record: Record, env: RuleEnv,
         return found.check(record, env)
     sql, params = found.sql(env, "t")
     dialect = dialects.current()
-    row = dialect.execute(
+    rows = dialect.rows(
         f"SELECT 1 FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder} AND ({sql})",
         [record["id"], *params],
-    ).fetchone()
-    return row is not None
+    )
+    return bool(rows)

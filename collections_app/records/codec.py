@@ -122,7 +122,7 @@ def read_links(field: Field, record_ids: Sequence[str]) -> dict[str, list[str]]:
             f"SELECT source_id, target_id FROM {quote(field.through)}"
             f" WHERE source_id IN ({placeholders(len(chunk))}) ORDER BY source_id, position"
         )
-        for source_id, target_id in dialect.execute(sql, chunk).fetchall():
+        for source_id, target_id in dialect.rows(sql, chunk):
             links.setdefault(source_id, []).append(target_id)
     return links
 

@@ -116,7 +116,7 @@ def _back_links(records: Sequence[Record], other: CollectionDef, field: Field) -
                 f"SELECT {column}, t.id FROM {quote(other.table)} AS t WHERE {column} IN ({marks})"
                 " ORDER BY t.created DESC, t.id DESC"
             )
-        for ours, theirs in dialect.execute(sql, chunk).fetchall():
+        for ours, theirs in dialect.rows(sql, chunk):
             found = links.setdefault(ours, [])
             if len(found) < MAX_BACK:
                 found.append(theirs)
@@ -138,6 +138,6 @@ def _fetch(record_ids: Sequence[str], collection: CollectionDef, env: RuleEnv, s
             f"SELECT {reader.columns} FROM {quote(collection.table)} AS t"
             f" WHERE t.id IN ({placeholders(len(chunk))}){where}"
         )
-        rows = dialects.current().execute(sql, [*chunk, *extra]).fetchall()
+        rows = dialects.current().rows(sql, [*chunk, *extra])
         found |= {record["id"]: record for record in reader.records(rows)}
     return found

@@ -47,7 +47,7 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
     else:
         sql = f"SELECT {reader.columns} FROM {table}{_clause(where)} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
         offset = (query.page - 1) * query.per_page
-        rows = dialect.execute(sql, [*params, *order_params, query.per_page, offset]).fetchall()
+        rows = dialect.rows(sql, [*params, *order_params, query.per_page, offset])
     items = _finish(reader.records(rows), collection, query, env, snapshot)
     if query.cursor is not None:
         return {"items": items, "per_page": query.per_page, "next_cursor": next_cursor}
@@ -80,7 +80,7 @@ def get(
     if allowed is not None:
         sql += f" AND ({allowed[0]})"
         params += allowed[1]
-    rows = [] if not possible_id(record_id) else dialect.execute(sql, params).fetchall()
+    rows = [] if not possible_id(record_id) else dialect.rows(sql, params)
     if not rows:
         raise NotFound("Record not found")
     records = reader.records(rows)
@@ -180,7 +180,7 @@ def _total(table: str, where: list[str], params: list[Any], query: Query, found:
         return found
     if 0 < found < query.per_page:
         return (query.page - 1) * query.per_page + found
-    return totals.count(f"SELECT count(*) FROM {table}{_clause(where)}", params)
+    return totals.count(f"FROM {table}{_clause(where)}", params)
 
 
 def _by_cursor(
@@ -198,7 +198,7 @@ def _by_cursor(
         f" ORDER BY {order_sql} LIMIT {dialects.current().placeholder}"
     )
     everything = [*key_params, *params, *order_params, query.per_page + 1]
-    rows = dialects.current().execute(sql, everything).fetchall()
+    rows = dialects.current().rows(sql, everything)
     more = len(rows) > query.per_page
     rows = rows[: query.per_page]
     count = len(order.keys)

@@ -20,6 +20,7 @@ from collections_app.models import Collection
 from collections_app.schema import reading
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
+from core import database
 from core.errors import ServiceUnavailable
 
 T = TypeVar("T")
@@ -35,8 +36,8 @@ class SchemaMoved(Exception):
 
 def read_version() -> int:
     """The schema epoch as committed (or as this transaction sees it)."""
-    row = dialects.current().execute("SELECT version FROM schema_epoch WHERE id = 1").fetchone()
-    return int(row[0]) if row else 0
+    found = dialects.current().rows("SELECT version FROM schema_epoch WHERE id = 1")
+    return int(found[0][0]) if found else 0
 
 
 def read_definition(row: Mapping[str, Any]) -> CollectionDef:
@@ -94,30 +95,67 @@ def pinned(snapshot: Snapshot) -> Iterator[Snapshot]:
 def with_schema(unit: Callable[[Snapshot], T], *, reads: bool = False) -> T:
     """Run a request's unit of work on one snapshot; again on the next if the schema moved under it.
 
-    Only whole units are repeated, never a part of a transaction. What a unit that
-    only ``reads`` answers or raises counts if the schema held still to its end:
-    after a swap of two names, a hidden field's column has a public one's name. A
-    unit that writes sees to that itself, in its transaction (SchemaMoved). Raises
-    ServiceUnavailable when the schema keeps moving.
+    Only whole units are repeated, never a part of a transaction. A unit that only
+    ``reads`` does so in one reading session. A unit that writes is begun on the
+    snapshot that is known, and sees in its transaction whether that still holds
+    (SchemaMoved). Raises ServiceUnavailable when the schema keeps moving.
     """
+    return _read(unit) if reads else _write(unit)
+
+
+def _read(unit: Callable[[Snapshot], T]) -> T:
+    """What the unit answers or raises counts if it was about the schema of the data that it read.
+
+    Where nothing holds still for the session, the schema must not have moved until
+    its end: after a swap of two names, a hidden field's column has a public one's name.
+    """
+    with database.reading() as session:
+        for _ in range(_ATTEMPTS):
+            snapshot = _latest
+            if snapshot is None or (session.settled and snapshot.version != version_in(session)):
+                if session.budget is not None:
+                    raise database.OverBudget  # to be loaded where there is time for it
+                with session.suspended():
+                    latest()
+                continue
+            with pinned(snapshot):
+                try:
+                    found = unit(snapshot)
+                    if session.settled or read_version() == snapshot.version:
+                        return found
+                except Exception:
+                    if session.settled or read_version() == snapshot.version:
+                        raise
+            with session.suspended():
+                latest()
+    raise _moving()
+
+
+def version_in(session: database.Session) -> int:
+    """The schema epoch of the state that the session reads."""
+    version: int | None = session.memo.get("schema version")
+    if version is None:
+        version = session.memo["schema version"] = read_version()
+    return version
+
+
+def _write(unit: Callable[[Snapshot], T]) -> T:
     for _ in range(_ATTEMPTS):
-        snapshot = latest()
+        snapshot = _latest or latest()
         with pinned(snapshot):
             try:
-                found = unit(snapshot)
+                return unit(snapshot)
             except SchemaMoved:
-                continue
+                pass
             except Exception:
-                if reads and _has_moved(snapshot):
-                    continue
-                raise
-            if not reads or not _has_moved(snapshot):
-                return found
-    raise ServiceUnavailable("The schema is being changed. Please try again.")
+                if connection.in_atomic_block or read_version() == snapshot.version:
+                    raise
+        latest()
+    raise _moving()
 
 
-def _has_moved(snapshot: Snapshot) -> bool:
-    return not connection.in_atomic_block and read_version() != snapshot.version
+def _moving() -> ServiceUnavailable:
+    return ServiceUnavailable("The schema is being changed. Please try again.")
 
 
 def known() -> Snapshot | None:

@@ -1,0 +1,307 @@
+"""This thread's connections below Django: raw statements, and sessions that only read.
+
+A reading session is what one request reads. On SQLite it is one transaction on a
+connection that can't write: whatever is read in it, the caller's account, the
+page, its total, belongs to one state of the database, and what was found out
+about that state is remembered (``memo``) until somebody commits another. On
+PostgreSQL it is a read-only connection in autocommit; nothing holds still there
+(``settled`` is False), and the memo lasts for one session.
+
+A session that must not hold up others runs on a budget: a statement that takes
+longer ends in :class:`OverBudget`, to be run again where it may take its time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from core.errors import BadRequest
+
+_STEPS = 2000  # of SQLite's machine, between two looks at the clock: some 0.1 ms
+_MAX_MEMO = 2000
+_MAX_SLOW = 1000
+_SLOW_SECONDS = 60.0  # until a slow statement gets another chance
+_TOO_SLOW = (
+    "The query took longer than {:g} seconds. Narrow it, or give the collection an index or search field for it."
+)
+
+Row = tuple[Any, ...]
+
+
+class OverBudget(Exception):
+    """What was to be read takes longer than this session may; nothing came of it."""
+
+
+def execute(sql: str, params: Sequence[Any] | None = ()) -> Any:
+    """Run one statement on Django's connection of this thread; answers the driver's cursor.
+
+    Django's proxies cost 1 µs each time one of their attributes is read, so the
+    connection is looked up once, and the driver's errors are made Django's only
+    where there are any.
+    """
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    try:
+        return _raw(wrapper).execute(sql, params)
+    except wrapper.Database.Error:
+        with wrapper.wrap_database_errors:
+            raise
+
+
+def executemany(sql: str, rows: Sequence[Sequence[Any]]) -> Any:
+    """Run one statement for each row of parameters, on Django's connection."""
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    try:
+        cursor = _raw(wrapper).cursor()
+        cursor.executemany(sql, rows)
+        return cursor
+    except wrapper.Database.Error:
+        with wrapper.wrap_database_errors:
+            raise
+
+
+def rows(sql: str, params: Sequence[Any] | None = ()) -> list[Row]:
+    """All rows of a SELECT, on the reading session under way, else on Django's connection."""
+    session = _here.open
+    if session is not None:
+        return session.rows(sql, params)
+    found: list[Row] = execute(sql, params).fetchall()
+    return found
+
+
+def reading(kept: Session | None = None, budget: float | None = None) -> AbstractContextManager[Session]:
+    """The reading session of this thread, to be entered; the one under way if there is one.
+
+    ``kept`` is a session of the caller's own, ``budget`` the seconds that it may
+    take. Where Django's connection is in a transaction, the session is on that
+    connection, and sees what the transaction has written.
+    """
+    if _here.open is not None:
+        return nullcontext(_here.open)
+    if kept is None:
+        wrapper = connections[DEFAULT_DB_ALIAS]
+        if wrapper.in_atomic_block:
+            return _Borrowed(wrapper)
+        kept = _here.kept = _here.kept or new_session()
+    kept.budget = budget
+    return kept
+
+
+def new_session() -> Session:
+    """A session of one's own. It may be used in any thread, by one at a time."""
+    return _SQLite() if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else _PostgreSQL()
+
+
+def close() -> None:
+    """Close this thread's connections, Django's and ours."""
+    if _here.kept is not None:
+        _here.kept.close()
+        _here.kept = None
+    connections.close_all()
+
+
+class Session:
+    """A connection for reads; a context manager, entered for one request at a time."""
+
+    settled = True  # whether what is read stays as it is while the session lasts
+    transient = False  # whether it may never have been, after a rollback
+
+    def __init__(self, wrapper: Any) -> None:
+        self.wrapper = wrapper
+        self.memo: dict[Any, Any] = {}
+        self.budget: float | None = None
+
+    def __enter__(self) -> Session:
+        self.begin()
+        _here.open = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _here.open = None
+        self.end()
+
+    def begin(self) -> None:
+        """Take hold of the present state of the database."""
+
+    def end(self) -> None:
+        """Let go of it."""
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Leave the session for a while, to come back to it in the state that the database then has."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+        try:
+            found: list[Row] = _raw(self.wrapper).execute(sql, params).fetchall()
+            return found
+        except self.wrapper.Database.Error:
+            with self.wrapper.wrap_database_errors:
+                raise
+
+    def close(self) -> None:
+        self.wrapper.close()
+
+
+class _Borrowed(Session):
+    """Django's own connection, in whose transaction may be what nobody else sees yet."""
+
+    transient = True
+
+
+class _SQLite(Session):
+    def __init__(self) -> None:
+        wrapper = connections[DEFAULT_DB_ALIAS].copy()
+        wrapper.settings_dict["OPTIONS"]["init_command"] += ";PRAGMA query_only=1"
+        super().__init__(wrapper)
+        self._state = -1
+        self._deadline = 0.0
+        self._late = False
+
+    def connect(self) -> Any:
+        self.wrapper.ensure_connection()
+        raw = self.wrapper.connection
+        raw.set_progress_handler(self._is_late, _STEPS)
+        return raw
+
+    def begin(self) -> None:
+        seconds = self.budget
+        if seconds is None:
+            seconds = settings.QUERY_TIMEOUT_MS / 1000
+        self._deadline = monotonic() + seconds
+        self._late = False
+        raw = self.wrapper.connection or self.connect()
+        try:
+            raw.execute("BEGIN")
+            # What the transaction sees, it sees from here on. The number belongs to this connection.
+            state = raw.execute("PRAGMA data_version").fetchone()[0]
+        except self.wrapper.Database.Error:
+            self.end()
+            with self.wrapper.wrap_database_errors:
+                raise
+        if state != self._state or len(self.memo) > _MAX_MEMO:
+            self._state = state
+            self.memo = {}
+
+    def end(self) -> None:
+        raw = self.wrapper.connection
+        if raw.in_transaction:
+            raw.execute("COMMIT")
+
+    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+        if self.budget is not None and _is_slow(sql):
+            raise OverBudget
+        try:
+            found: list[Row] = self.wrapper.connection.execute(sql, params).fetchall()
+            return found
+        except self.wrapper.Database.Error as fault:
+            if self._late:
+                _raise_late(self, sql, fault)
+            with self.wrapper.wrap_database_errors:
+                raise
+
+    def _is_late(self) -> bool:
+        """SQLite interrupts the statement when this is true."""
+        self._late = monotonic() > self._deadline
+        return self._late
+
+
+class _PostgreSQL(Session):
+    settled = False
+
+    def __init__(self) -> None:
+        wrapper = connections[DEFAULT_DB_ALIAS].copy()
+        options = wrapper.settings_dict["OPTIONS"]
+        options["options"] = (
+            f"{options.get('options', '')} -c default_transaction_read_only=on"
+            f" -c statement_timeout={settings.QUERY_TIMEOUT_MS}"
+        )
+        super().__init__(wrapper)
+
+    def begin(self) -> None:
+        self.memo = {}
+
+    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+        if self.budget is None:
+            return self._rows(sql, params)
+        if _is_slow(sql):
+            raise OverBudget
+        started = monotonic()
+        found = self._rows(sql, params)
+        if monotonic() - started > self.budget:
+            _remember_slow(sql)
+        return found
+
+    def _rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+        raw = self.wrapper.connection
+        try:
+            found: list[Row]
+            if raw is not None:
+                try:
+                    found = raw.execute(sql, params).fetchall()
+                    return found
+                except self.wrapper.Database.Error:
+                    if not raw.closed:
+                        raise
+                    self.wrapper.close()  # the server let go of it meanwhile; a read may be done again
+            self.wrapper.ensure_connection()
+            found = self.wrapper.connection.execute(sql, params).fetchall()
+            return found
+        except self.wrapper.Database.Error as fault:
+            if getattr(fault, "sqlstate", "") == "57014":
+                _raise_late(self, sql, fault)
+            with self.wrapper.wrap_database_errors:
+                raise
+
+
+class _Here(threading.local):
+    open: Session | None = None
+    kept: Session | None = None
+
+
+_here = _Here()
+# Statements that have been found slow, and when; those of all sessions of the process.
+_slow: OrderedDict[str, float] = OrderedDict()
+
+
+def _is_slow(sql: str) -> bool:
+    found = _slow.get(sql)
+    if found is None:
+        return False
+    if monotonic() - found < _SLOW_SECONDS:
+        return True
+    _slow.pop(sql, None)
+    return False
+
+
+def _remember_slow(sql: str) -> None:
+    _slow[sql] = monotonic()
+    while len(_slow) > _MAX_SLOW:
+        _slow.popitem(last=False)
+
+
+def _raise_late(session: Session, sql: str, fault: Exception) -> None:
+    if session.budget is None:
+        raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
+    _remember_slow(sql)
+    raise OverBudget from fault
+
+
+def _raw(wrapper: Any) -> Any:
+    if wrapper.connection is None:
+        wrapper.ensure_connection()
+    return wrapper.connection
