@@ -10,15 +10,19 @@ share a transaction.)
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from cms_project import ephemeral
+from collections_app.schema import registry, statistics
+
+logger = logging.getLogger(__name__)
 
 # Any number will do, as long as nothing else in the database uses it.
 _ADVISORY_LOCK = 7_305_014
@@ -30,6 +34,15 @@ def migrate() -> None:
         with _all_or_nothing() if _is_empty() else nullcontext():
             call_command("migrate", database=DEFAULT_DB_ALIAS, verbosity=0, interactive=False)
         ephemeral.migrate()
+        _refresh_statistics()
+
+
+def _refresh_statistics() -> None:
+    """Of what has grown record by record since the last start; a server starts without, too."""
+    try:
+        statistics.refresh_all(registry.latest())
+    except DatabaseError:
+        logger.exception("the planner's statistics could not be refreshed")
 
 
 def _is_empty() -> bool:

@@ -17,6 +17,7 @@ from collections_app.records import access, modifiers, read, rows, validate
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import UnitOfWork
 from collections_app.rules import RuleEnv
+from collections_app.schema import statistics
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields.temporal import parse_moment
 from collections_app.schema.service import require_writable
@@ -65,7 +66,9 @@ def records_create(work: UnitOfWork, collection: CollectionDef, many: Iterable[M
         if len(batch) >= _BATCH:
             count += _insert_batch(work, collection, batch)
             batch = []
-    return count + _insert_batch(work, collection, batch)
+    count += _insert_batch(work, collection, batch)
+    statistics.loaded(collection, count)
+    return count
 
 
 def _insert_batch(work: UnitOfWork, collection: CollectionDef, batch: Sequence[Record]) -> int:

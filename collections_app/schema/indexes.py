@@ -49,7 +49,11 @@ def wanted(collection: CollectionDef, vendor: str, *, trigrams: bool) -> dict[st
         elif field.target or (field.name in collection.owner_names and _indexable(field)):
             # What a list is limited by, in the order that it is shown in.
             specs.append(((field, *newest_first), False, False))
-    specs += [(tuple(by_id[fid] for fid in index.fields), index.unique, False) for index in collection.indexes]
+    for index in collection.indexes:
+        fields = tuple(by_id[fid] for fid in index.fields)
+        if len(fields) == 1 and not index.unique:  # that too: what equals one value is shown newest first
+            fields += tuple(field for field in newest_first if field not in fields)
+        specs.append((fields, index.unique, False))
     if vendor == "postgresql" and trigrams:
         specs += [((by_id[fid],), False, True) for fid in collection.search]
     found: dict[str, Wanted] = {}

@@ -13,7 +13,7 @@ from typing import Any
 from accounts.principals import Principal
 from collections_app import events
 from collections_app.models import Collection
-from collections_app.schema import permissions, reading, references
+from collections_app.schema import permissions, reading, references, statistics
 from collections_app.schema.change import SchemaChange, schema_change
 from collections_app.schema.ddl import Tables
 from collections_app.schema.definition import RULES, CollectionDef
@@ -145,6 +145,7 @@ def collection_update(
             )
         permissions.sync(new)
         _log("collection.updated", new, actor, old)
+        statistics.refresh_later(new)
     return new
 
 
