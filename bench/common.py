@@ -8,8 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import re
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -130,8 +130,7 @@ def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table, aligned to be read as it is: words left, figures right."""
     cells = [head, *lines]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    # A column of figures has some, and a first column is what they are about.
-    figures = [column > 0 and any(line[column][:1].isdigit() for line in cells[1:]) for column in range(len(head))]
+    figures = [column > 0 and any(re.search(r"\d", line[column]) for line in cells[1:]) for column in range(len(head))]
     shown = [
         "| " + " | ".join(f"{cell:{'>' if right else '<'}{width}}" for cell, width, right in rows) + " |"
         for rows in (zip(line, widths, figures, strict=True) for line in cells)
@@ -178,15 +177,3 @@ def report(*parts: str) -> None:
 def say(line: str) -> None:
     """To whoever waits."""
     sys.stderr.write(f"  {line}\n")
-
-
-def spawn(*command: str, folder: Path) -> subprocess.Popen[bytes]:
-    """``manage.py`` with these words on the data in that folder, in a process of its own; it logs there."""
-    log = (folder / "log.txt").open("ab")
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "manage.py"), *command],
-        cwd=ROOT,
-        env={**os.environ, **environment(folder)},
-        stdout=log,
-        stderr=log,
-    )

@@ -5,16 +5,13 @@ python -m bench.memory
 
 from __future__ import annotations
 
-import os
-import socket
-import time
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from bench import common
+from bench import common, servers
 from bench.common import Row
+from bench.servers import Server
 
 REQUESTS = common.scaled(4000)
 CLIENTS = 8
@@ -45,10 +42,11 @@ def main() -> list[Row]:
         ]
         # What is asked for now and then, and brings much of its own into memory.
         rarely = [("GET", "/api/schema", None, JSON), ("GET", records, None, "text/html")]
-        port = _free_port()
-        server = common.spawn("serve", "--port", str(port), folder=folder)
+        port = servers.free_port()
+        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+        server = Server(command, port, folder, "/health", common.environment(folder), cores=servers.CORES)
+        server.start()
         try:
-            _wait_for(f"http://127.0.0.1:{port}/health", server.pid)
             idle = _rss(server.pid)
 
             def send(number: int) -> None:
@@ -63,8 +61,7 @@ def main() -> list[Row]:
                 list(pool.map(send, range(REQUESTS)))
             loaded, whole = _rss(server.pid), _whole(server.pid)
         finally:
-            server.terminate()
-            server.wait(30)
+            server.stop()
     return [
         Row("RSS of serve, before the first request", idle, "MB"),
         Row(f"RSS of serve, after {REQUESTS:,} requests of {CLIENTS} clients", loaded, "MB", 130),
@@ -72,41 +69,14 @@ def main() -> list[Row]:
     ]
 
 
-def _serving(pid: int) -> list[int]:
-    """The process and its children."""
-    found, waiting = [], [pid]
-    while waiting:
-        one = waiting.pop()
-        found.append(one)
-        for thread in os.listdir(f"/proc/{one}/task"):
-            waiting += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
-    return found
-
-
 def _rss(pid: int) -> float:
     """Resident memory of the process that answers requests, which is the largest."""
-    return max(common.rss_mb(one) for one in _serving(pid))
+    return max(common.rss_mb(one) for one in servers.family(pid))
 
 
 def _whole(pid: int) -> float:
     """What all processes hold together; memory that they share counts once (PSS)."""
-    return sum(common.memory_mb(one, "smaps_rollup", "Pss") for one in _serving(pid))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(url: str, pid: int) -> None:
-    for _ in range(200):
-        try:
-            with urlopen(url, timeout=1):  # noqa: S310 - our own address
-                return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"the server (process {pid}) did not answer within 20 s")
+    return sum(common.memory_mb(one, "smaps_rollup", "Pss") for one in servers.family(pid))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def system(folder: Path, stock: Stock, *, database: str = "", workers: int = 1) 
     facts = json.loads((folder / "bench.json").read_text())
     return System(
         name=NAME,
+        short="our",
         server=Server(command, port, folder, "/health/", environment(folder, database)),
         stock=stock,
         login="/api/v1/auth/login",

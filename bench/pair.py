@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
-from bench import common, ours, pocketbase, postgres, servers
+from bench import common, ours, pocketbase, postgres, servers, stock
 from bench.stock import Stock
 from bench.systems import System
 
@@ -22,33 +23,37 @@ def options(description: str | None) -> argparse.ArgumentParser:
     """The command line that all these benches share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS, help="records in each collection")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="fill the databases there once; work on copies")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the filled SQLite databases there")
     parser.add_argument("--database", default="", metavar="URL", help="a PostgreSQL server: FastCMS alone, on it")
     return parser
 
 
 @contextmanager
-def prepared(chosen: argparse.Namespace, *, workers: int = 1) -> Iterator[list[System]]:
-    """PocketBase and FastCMS, or with a PostgreSQL server FastCMS alone; the load generator has a core by itself."""
+def prepared(chosen: argparse.Namespace, *, peer: bool = True, workers: Sequence[int] = (1,)) -> Iterator[list[System]]:
+    """PocketBase, unless ``peer`` is false or FastCMS runs on PostgreSQL, and a FastCMS for each number of workers."""
     rows = Stock(chosen.rows)
     os.sched_setaffinity(0, servers.LOAD_CORES)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastcms-bench-")))
         kept: Path = chosen.keep or home / "filled"
+        found = []
         if chosen.database:
             database = stack.enter_context(postgres.scratch(chosen.database))
-            folder = _copy(kept, home, ours.NAME, chosen.rows, lambda to: ours.prepare(to, chosen.rows, database))
-            yield [ours.system(folder, rows, database=database, workers=workers)]
-            return
-        theirs = _copy(kept, home, pocketbase.NAME, chosen.rows, lambda to: pocketbase.prepare(to, chosen.rows))
-        folder = _copy(kept, home, ours.NAME, chosen.rows, lambda to: ours.prepare(to, chosen.rows))
-        yield [pocketbase.system(theirs, rows), ours.system(folder, rows, workers=workers)]
+            folder = home / ours.NAME
+            folder.mkdir()
+            common.say(f"filling PostgreSQL with 3 × {chosen.rows:,} records …")
+            ours.prepare(folder, chosen.rows, database)
+        else:
+            database, folder = "", _copy(kept, home, ours, chosen.rows)
+            if peer:
+                found.append(pocketbase.system(_copy(kept, home, pocketbase, chosen.rows), rows))
+        yield found + [ours.system(folder, rows, database=database, workers=count) for count in workers]
 
 
 @contextmanager
-def running(chosen: argparse.Namespace, *, workers: int = 1) -> Iterator[list[System]]:
+def running(chosen: argparse.Namespace, *, peer: bool = True, workers: Sequence[int] = (1,)) -> Iterator[list[System]]:
     """The same, started and signed in to; stopped at the end."""
-    with prepared(chosen, workers=workers) as systems, started(systems):
+    with prepared(chosen, peer=peer, workers=workers) as systems, started(systems):
         yield systems
 
 
@@ -63,12 +68,13 @@ def started(systems: Sequence[System]) -> Iterator[None]:
         yield
 
 
-def _copy(kept: Path, home: Path, name: str, rows: int, fill: Callable[[Path], None]) -> Path:
-    """A folder to work in: a copy of the one that was filled, now or in an earlier run."""
-    filled, complete = kept / f"{name}-{rows}", kept / f"{name}-{rows}" / "bench.json"
-    if not complete.exists():
-        sys.stderr.write(f"  filling {name} with 3 × {rows:,} records …\n")
+def _copy(kept: Path, home: Path, peer: ModuleType, rows: int) -> Path:
+    """A folder to work in: a copy of the one that was filled, now or by the same code in an earlier run."""
+    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (peer, stock))
+    filled = kept / f"{peer.NAME}-{rows}-{hashlib.blake2b(sources, digest_size=4).hexdigest()}"
+    if not (filled / "bench.json").exists():
+        common.say(f"filling {peer.NAME} with 3 × {rows:,} records …")
         shutil.rmtree(filled, ignore_errors=True)
         filled.mkdir(parents=True)
-        fill(filled)
-    return Path(shutil.copytree(filled, home / name))
+        peer.prepare(filled, rows)
+    return Path(shutil.copytree(filled, home / peer.NAME))

@@ -40,6 +40,7 @@ def system(folder: Path, stock: Stock) -> System:
     facts = json.loads((folder / "bench.json").read_text())
     return System(
         name=NAME,
+        short="PB",
         server=_server(folder),
         stock=stock,
         login="/api/collections/users/auth-with-password",

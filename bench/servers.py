@@ -67,9 +67,13 @@ class Server:
         return True
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def cpu(self) -> float:
         """CPU seconds until now, of the process and its children."""
-        return cpu_seconds(family(self._process.pid))
+        return cpu_seconds(family(self.pid))
 
     @property
     def database_cpu(self) -> float:
@@ -79,12 +83,12 @@ class Server:
     @property
     def rss_mb(self) -> float:
         """Resident memory now, of the process and its children together."""
-        return sum(common.rss_mb(pid) for pid in family(self._process.pid))
+        return sum(common.rss_mb(pid) for pid in family(self.pid))
 
     @property
     def peak_mb(self) -> float:
         """The most that was ever resident."""
-        return sum(common.memory_mb(pid, "status", "VmHWM") for pid in family(self._process.pid))
+        return sum(common.memory_mb(pid, "status", "VmHWM") for pid in family(self.pid))
 
 
 def family(pid: int) -> list[int]:

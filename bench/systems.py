@@ -23,9 +23,11 @@ PER_PAGE = 30
 class System:
     """``words`` are its names of our parameters and keys, ``created`` the status of a new record,
     ``full_text`` whether it has a search; ``ids`` are those of some products by number.
+    While it is ``growing``, under reads and writes at once, answers can't be known as exactly.
     """
 
     name: str
+    short: str
     server: Server
     stock: Stock
     login: str
@@ -36,6 +38,7 @@ class System:
     member: str = ""
     ids: Mapping[int, str] = field(default_factory=dict)
     token: str = ""
+    growing: bool = False
 
     def word(self, ours: str) -> str:
         return self.words.get(ours, ours)
@@ -102,7 +105,10 @@ class System:
         named = {self.word(name): value for name, value in parameters.items()}
 
         def right(page: Any) -> bool:
-            return len(page["items"]) == items and page[self.word("total")] == counted and holds(page["items"])
+            total, found = page[self.word("total")], page["items"]
+            if self.growing:
+                return len(found) == items and total >= counted
+            return len(found) == items and total == counted and holds(found)
 
         return self.request("GET", f"{self.path(collection)}?{urlencode(named, quote_via=quote)}", holds=right)
 
