@@ -105,7 +105,7 @@ class Front:
         self, scope: HTTPScope, headers: dict[bytes, bytes], answer: _Answer
     ) -> tuple[int, Headers, bytes] | None:
         """The answer to a request that goes no further, else None."""
-        if self._proxies is not None:
+        if self._proxies is not None and (b"x-forwarded-for" in headers or b"x-forwarded-proto" in headers):
             _see_through(self._proxies, scope, headers)
         path = scope["path"]
         if path.startswith("/api/"):
@@ -152,7 +152,7 @@ class _Answer:
     def __call__(self, message: Any) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = self._complete(message["headers"])
+            message["headers"] = self._complete(message.get("headers", _NO_HEADERS))
         return self._send(message)
 
     def _complete(self, given: Headers) -> Headers:

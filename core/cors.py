@@ -39,7 +39,7 @@ class Cors:
             for name, value in response.items()
             if name.lower().startswith("access-control-")
         ]
-        if is_constant:
+        if is_constant and told:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[origin] = told

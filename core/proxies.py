@@ -13,22 +13,25 @@ class Proxies:
 
     def __init__(self, networks: list[Network]) -> None:
         self._networks = networks
-        self.client = lru_cache(4096)(self._client)  # a proxy's few addresses, and the clients of the last minutes
-        self.trusts = lru_cache(256)(self._trusts)
+        self._remembered = lru_cache(4096)(self._client)
 
-    def _trusts(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
         """Whether what this peer says of its clients is believed."""
         address = _address(peer)
         return address is not None and any(address in network for network in self._networks)
 
-    def _client(self, peer: str, forwarded_for: str) -> str:
+    def client(self, peer: str, forwarded_for: str) -> str:
         """The nearest address that is not a trusted proxy, walking back from ``peer``.
 
         What stands left of it was written by strangers. An entry that is no address ends
         the walk: the client is then whoever handed it on.
         """
+        is_short = len(forwarded_for) < 200  # strangers decide what is remembered
+        return (self._remembered if is_short else self._client)(peer, forwarded_for)
+
+    def _client(self, peer: str, forwarded_for: str) -> str:
         hops = forwarded_for.split(",")
-        while hops and self._trusts(peer):
+        while hops and self.trusts(peer):
             address = _address(hops.pop())
             if address is None:
                 break

@@ -61,6 +61,12 @@ class Server:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(30)
 
+    def leave(self) -> int:
+        """Ask it to go, as a service manager does; the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(30)
+
     def workers(self) -> list[int]:
         """The processes under the one that we started; none where that one answers itself."""
         assert self._process is not None

@@ -9,9 +9,12 @@ import time
 from ipaddress import ip_network
 
 import pytest
+from django.http import JsonResponse
+from django.urls import path
 
 from cms_project import front as front_module
 from cms_project.front import Front
+from cms_project.handler import DjangoHandler
 from core import request_id
 from core.asgi import send_answer
 from tests.asgi_client import call, request
@@ -51,8 +54,8 @@ def plain(settings):
 
 def test_every_answer_carries_its_id_its_time_and_the_safety_headers():
     inner = Inner()
-    for path in ("/", "/api/v1/collections", "/static/a.css"):
-        answer = request(Front(inner), path=path)
+    for url in ("/", "/api/v1/collections", "/static/a.css"):
+        answer = request(Front(inner), path=url)
         assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.header("X-Request-ID"))
         assert re.fullmatch(r"\d+\.\d\dms", answer.header("X-Response-Time"))
         assert {name: answer.header(name) for name in SAFE} == SAFE
@@ -100,6 +103,23 @@ def test_a_slow_request_is_told_without_its_query(monkeypatch, caplog):
     monkeypatch.setattr(front_module, "SLOW_SECONDS", 0)
     request(Front(Inner()), path="/slow%0Aone?token=secret")
     assert [record.getMessage().split(" took")[0] for record in caplog.records] == ["GET /slow%0Aone"]
+
+
+def who(request):
+    return JsonResponse([request_id.peek(), request.META["REMOTE_ADDR"], request.scheme], safe=False)
+
+
+urlpatterns = [path("who", who)]
+
+
+def test_django_s_threads_know_the_request_s_id_and_its_true_client(settings):
+    settings.TRUSTED_PROXIES, settings.ROOT_URLCONF = [ip_network("127.0.0.1")], __name__
+    django = DjangoHandler(threads=1)
+    headers = {"x-request-id": "r-1", "x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
+    try:
+        assert request(Front(django), path="/who", headers=headers).json() == ["r-1", "198.51.100.7", "https"]
+    finally:
+        django.close()
 
 
 # --- host names ----------------------------------------------------------------------------
@@ -159,6 +179,7 @@ def test_a_browser_gets_a_page_that_says_so():
         ("10.0.0.1", "2001:DB8:0::1", "2001:db8::1"),
         ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "1.1.1.1, " * 100 + "198.51.100.7", "198.51.100.7"),
     ],
 )
 def test_the_client_is_the_nearest_one_that_is_no_trusted_proxy(peer, forwarded, client, settings):
@@ -300,11 +321,11 @@ def test_behind_a_proxy_each_client_is_counted_for_itself(limited, settings):
 
 def test_health_and_static_files_are_not_counted_all_else_is(limited):
     front = Front(Inner())
-    for path in ("/health", "/health/live", "/api/v1/health", "/api/v1/health/ready", "/static/a.css") * 3:
-        assert request(front, path=path).status == 200
+    for url in ("/health", "/health/live", "/api/v1/health", "/api/v1/health/ready", "/static/a.css") * 3:
+        assert request(front, path=url).status == 200
     assert request(front, path="/api/v1/health").header("X-RateLimit-Remaining") == "3"
-    paths = ("/api/v1/x", "/admin/", "/healthy", "/statics")
-    assert [request(front, path=path).status for path in paths] == [200, 200, 200, 429]
+    counted = ("/api/v1/x", "/admin/", "/healthy", "/statics")
+    assert [request(front, path=url).status for url in counted] == [200, 200, 200, 429]
 
 
 def test_where_limiting_is_off_answers_of_the_api_say_so_in_the_same_headers():

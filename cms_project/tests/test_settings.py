@@ -67,7 +67,7 @@ def test_every_alias_is_read(tmp_path):
     found = settings_of(
         tmp_path,
         "SECRET_KEY CORS_ALLOWED_ORIGINS DEFAULT_FROM_EMAIL EMAIL_HOST EMAIL_PORT RATE_LIMIT_REQUESTS "
-        "ALLOWED_HOSTS OAUTH_PROVIDERS ACCESS_TOKEN_LIFETIME ALGORITHM DEBUG",
+        "ALLOWED_HOSTS OAUTH_PROVIDERS ACCESS_TOKEN_LIFETIME ALGORITHM DEBUG TRUSTED_PROXIES",
         JWT_SECRET="k" * 40,
         ALLOWED_ORIGINS='["http://localhost:3000", "http://localhost:8000/"]',
         EMAILS_FROM_EMAIL="cms@example.com",
@@ -75,6 +75,7 @@ def test_every_alias_is_read(tmp_path):
         SMTP_HOST="smtp.example.com",
         SMTP_PORT="465",
         RATE_LIMIT_PER_MINUTE="60",
+        TRUSTED_PROXIES="10.0.0.1, 192.168.0.0/16",
         ALLOWED_HOSTS="a.example, b.example",
         GITHUB_CLIENT_ID="id-1",
         ACCESS_TOKEN_EXPIRE_MINUTES="30",
@@ -86,6 +87,7 @@ def test_every_alias_is_read(tmp_path):
     assert found["DEFAULT_FROM_EMAIL"] == '"The CMS" <cms@example.com>'
     assert (found["EMAIL_HOST"], found["EMAIL_PORT"]) == ("smtp.example.com", 465)
     assert found["RATE_LIMIT_REQUESTS"] == 60
+    assert found["TRUSTED_PROXIES"] == ["10.0.0.1/32", "192.168.0.0/16"]
     assert found["ALLOWED_HOSTS"] == ["a.example", "b.example"]
     assert found["OAUTH_PROVIDERS"]["github"]["client_id"] == "id-1"
     assert found["ACCESS_TOKEN_LIFETIME"] == "0:30:00"
@@ -132,6 +134,15 @@ def test_a_value_of_the_wrong_kind_names_its_variable(monkeypatch):
     monkeypatch.setenv("PORT", "eighty")
     with pytest.raises(ImproperlyConfigured, match="PORT"):
         environment.read(environment.whole, 1, "PORT")
+
+
+@pytest.mark.parametrize(
+    ("cast", "raw"), [(environment.networks, "*"), (environment.networks, "proxy.example"), (environment.positive, "0")]
+)
+def test_proxies_are_addresses_and_a_limit_is_at_least_one(cast, raw, monkeypatch):
+    monkeypatch.setenv("A_NAME", raw)
+    with pytest.raises(ImproperlyConfigured, match="A_NAME"):
+        environment.read(cast, None, "A_NAME")
 
 
 @pytest.mark.django_db
