@@ -32,18 +32,13 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
 from core import database, errors
-from core.asgi import Headers, refusal, send_answer
+from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 
 logger = logging.getLogger("django.request")
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-BODY_CHUNK_SECONDS = 30  # a client must send the next piece of its body within this time
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
-
-
-class ClientGone(Exception):
-    """The client went away before its request was whole, or while it was being answered."""
 
 
 class DjangoHandler(BaseHandler):
@@ -213,7 +208,7 @@ async def _read_body(scope: HTTPScope, receive: ASGIReceiveCallable) -> IO[bytes
     limit = settings.REQUEST_MAX_BYTES
     if length > limit:
         raise errors.PayloadTooLarge(f"The request body is larger than {limit} bytes.")
-    first = await _chunk(receive)
+    first = await next_chunk(receive)
     if not first.get("more_body", False):
         return BytesIO(first.get("body", b""))
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115
@@ -227,20 +222,12 @@ async def _read_body(scope: HTTPScope, receive: ASGIReceiveCallable) -> IO[bytes
             spool.write(piece)
             if not message.get("more_body", False):
                 break
-            message = await _chunk(receive)
+            message = await next_chunk(receive)
     except BaseException:
         spool.close()
         raise
     spool.seek(0)
     return spool
-
-
-async def _chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
-    async with asyncio.timeout(BODY_CHUNK_SECONDS):
-        message = cast(dict[str, Any], await receive())
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
 
 
 def _headers(response: HttpResponseBase) -> Headers:

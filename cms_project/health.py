@@ -13,6 +13,7 @@ from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 
 from core import clock, json
+from core.asgi import Headers
 from core.errors import MethodNotAllowed, NotFound
 from core.routes import route
 
@@ -35,6 +36,22 @@ def _view(check: Check) -> Callable[[HttpRequest], HttpResponse]:
         )
 
     return view
+
+
+def whole(check: Check) -> Callable[[], tuple[int, Headers, bytes]]:
+    """The same answer without Django."""
+
+    def answer() -> tuple[int, Headers, bytes]:
+        content, healthy = check()
+        body = json.dumps(content)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        return 200 if healthy else 503, headers, body
+
+    return answer
 
 
 def _database_answers() -> bool:
@@ -116,3 +133,8 @@ urlpatterns = [
     route("db", _view(database)),
     route("cache", _view(cached)),
 ]
+
+# Those that ask nothing of any other service.
+FIXED = {f"{root}/health{slash}": whole(health) for root in ("", "/api/v1") for slash in ("", "/")} | {
+    f"{root}/health/live{slash}": whole(live) for root in ("", "/api/v1") for slash in ("", "/")
+}

@@ -1,13 +1,22 @@
-"""Answers made without Django: what the front, the lane and the handler write to the wire."""
+"""Requests and answers without Django: what the front, the lane and the handler read from and write to the wire."""
 
 from __future__ import annotations
 
-from asgiref.typing import ASGISendCallable
+import asyncio
+from typing import Any, cast
+
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 
 from core import error_pages, errors, json
 
 # Names in lower case, values in Latin-1, as ASGI has them.
 Headers = list[tuple[bytes, bytes]]
+
+CHUNK_SECONDS = 30  # a client must send the next piece of its body within this time
+
+
+class ClientGone(Exception):
+    """The client went away before its request was whole, or while it was being answered."""
 
 
 def refusal(error: errors.DomainError, *, html: bool = False) -> tuple[int, Headers, bytes]:
@@ -23,3 +32,12 @@ async def send_answer(send: ASGISendCallable, status: int, headers: Headers, con
     """Send an answer that is whole."""
     await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+async def next_chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
+    """The next piece of the request's body; ClientGone or TimeoutError if it does not come."""
+    async with asyncio.timeout(CHUNK_SECONDS):
+        message = cast(dict[str, Any], await receive())
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message

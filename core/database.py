@@ -48,7 +48,7 @@ def execute(sql: str, params: Sequence[Any] | None = ()) -> Any:
     connection is looked up once, and the driver's errors are made Django's only
     where there are any.
     """
-    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
     try:
         return _raw(wrapper).execute(sql, params)
     except wrapper.Database.Error:
@@ -58,7 +58,7 @@ def execute(sql: str, params: Sequence[Any] | None = ()) -> Any:
 
 def executemany(sql: str, rows: Sequence[Sequence[Any]]) -> Any:
     """Run one statement for each row of parameters, on Django's connection."""
-    wrapper = connections[DEFAULT_DB_ALIAS]
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
     try:
         cursor = _raw(wrapper).cursor()
         cursor.executemany(sql, rows)
@@ -87,7 +87,7 @@ def reading(kept: Session | None = None, budget: float | None = None) -> Abstrac
     if _here.open is not None:
         return nullcontext(_here.open)
     if kept is None:
-        wrapper = connections[DEFAULT_DB_ALIAS]
+        wrapper: Any = connections[DEFAULT_DB_ALIAS]
         if wrapper.in_atomic_block:
             return _Borrowed(wrapper)
         kept = _here.kept = _here.kept or new_session()
@@ -96,8 +96,10 @@ def reading(kept: Session | None = None, budget: float | None = None) -> Abstrac
 
 
 def new_session() -> Session:
-    """A session of one's own. It may be used in any thread, by one at a time."""
-    return _SQLite() if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else _PostgreSQL()
+    """A session of one's own, connected. It may be used in any thread, by one at a time."""
+    session = _SQLite() if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else _PostgreSQL()
+    session.connect()
+    return session
 
 
 def close() -> None:
@@ -129,6 +131,9 @@ class Session:
     ) -> None:
         _here.open = None
         self.end()
+
+    def connect(self) -> None:
+        self.wrapper.ensure_connection()
 
     def begin(self) -> None:
         """Take hold of the present state of the database."""
@@ -172,11 +177,9 @@ class _SQLite(Session):
         self._deadline = 0.0
         self._late = False
 
-    def connect(self) -> Any:
-        self.wrapper.ensure_connection()
-        raw = self.wrapper.connection
-        raw.set_progress_handler(self._is_late, _STEPS)
-        return raw
+    def connect(self) -> None:
+        super().connect()
+        self.wrapper.connection.set_progress_handler(self._is_late, _STEPS)
 
     def begin(self) -> None:
         seconds = self.budget
@@ -184,7 +187,7 @@ class _SQLite(Session):
             seconds = settings.QUERY_TIMEOUT_MS / 1000
         self._deadline = monotonic() + seconds
         self._late = False
-        raw = self.wrapper.connection or self.connect()
+        raw = self.wrapper.connection
         try:
             raw.execute("BEGIN")
             # What the transaction sees, it sees from here on. The number belongs to this connection.

@@ -19,6 +19,7 @@ HOST = read(str, "127.0.0.1", "HOST")
 PORT = read(whole, 8000, "PORT")
 WORKERS = read(whole, 1, "WORKERS")
 HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
+RECORDS_LANE = read(flag, True, "RECORDS_LANE")
 
 ALLOWED_HOSTS = read(texts, ["localhost", "127.0.0.1", "[::1]"], "ALLOWED_HOSTS")
 BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")

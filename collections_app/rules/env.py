@@ -25,3 +25,9 @@ class RuleEnv:
     body: Mapping[str, Any] | None = None
     before: Mapping[str, Any] | None = None
     now: datetime = dc_field(default_factory=clock.now)
+    timely: bool = False
+
+    def moment(self) -> datetime:
+        """``now``, for what depends on it: the answer is then not the same a moment later (``timely``)."""
+        self.timely = True
+        return self.now

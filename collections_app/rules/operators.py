@@ -42,7 +42,7 @@ def parameter(value: Any, operand: Operand, kind: str, builder: Builder) -> Sql:
         name = operand.name
 
         def at(env: RuleEnv) -> Any:
-            found = values.macro(name, env.now)
+            found = values.macro(name, env.moment())
             assert found is not None
             return builder.stored(kind, coerce(kind, found[1]))
 

@@ -37,7 +37,7 @@ def raw(operand: Operand, env: RuleEnv) -> Any:
     if isinstance(operand, Const):
         return None if is_empty(operand.value) else operand.value
     if isinstance(operand, Moment):
-        found = values.macro(operand.name, env.now)
+        found = values.macro(operand.name, env.moment())
         assert found is not None
         return found[1]
     assert isinstance(operand, Dynamic)

@@ -1,0 +1,247 @@
+"""The lane: the records API as plain ASGI, in front of Django and DRF.
+
+It takes the requests that programs send all day, and leaves the rest (browsers,
+forms, keys that make a POST repeatable, whatever looks odd) to Django. Both call
+:mod:`collections_app.records.operations`, so both say the same; the lane only
+parses a path, reads a token and writes bytes.
+
+On SQLite a read runs here and now, on the event loop's own read-only connection:
+that is quicker than any thread could be told of it. What would take longer than
+:data:`BUDGET_SECONDS` stops and starts again in a thread, and one thread writes
+for all (group commit). On PostgreSQL each request has a thread, with a connection
+that stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connection
+
+from accounts import tokens
+from accounts.principals import ANONYMOUS, Principal
+from collections_app.records import operations
+from collections_app.records.group_commit import Writer
+from collections_app.records.operations import Answer, Call
+from core import database, json
+from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
+from core.error_adapter import domain_error
+from core.errors import ServiceUnavailable
+
+BUDGET_SECONDS = 0.003
+SLOW_THREADS = 2
+ROOT = "/api/v1/"
+
+# With these, more is asked than the lane knows of.
+_UNUSUAL = frozenset({b"idempotency-key", b"x-api-key", b"transfer-encoding", b"content-encoding", b"expect"})
+_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+_TYPE: Headers = [(b"content-type", b"application/json")]
+_VARY = (b"vary", b"Accept")
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+Fixed = Callable[[], tuple[int, Headers, bytes]]
+# A function of ``operations``, and what it takes between the call and the body.
+Route = tuple[Callable[..., Answer], tuple[str, ...]]
+T = TypeVar("T")
+
+
+class Lane:
+    """An ASGI application for ``http`` scopes around the one that answers all else.
+
+    ``fixed`` answers the GET of a path that needs nothing of a request.
+    """
+
+    def __init__(self, app: Application, fixed: Mapping[str, Fixed] | None = None) -> None:
+        self._app = app
+        self._fixed = fixed or {}
+        self._slow = ThreadPoolExecutor(SLOW_THREADS, "lane-slow")
+        self._crews = [self._slow]
+        self._on_sqlite = connection.vendor == "sqlite"
+        if self._on_sqlite:
+            self._session: database.Session | None = None  # the event loop's own
+            self._writer = Writer()
+        else:
+            self._readers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-read")
+            self._writers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-write")
+            self._crews += [self._readers, self._writers]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path, method = scope["path"], scope["method"]
+        if path in self._fixed and method == "GET":
+            await send_answer(send, *self._fixed[path]())
+            return
+        route = _route(method, path) if path.startswith(ROOT) else None
+        headers = scope["fastcms.headers"]
+        if route is None or not _is_usual(scope, method, headers):
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(scope, method, headers, route, receive)
+        except (ClientGone, TimeoutError):
+            return
+        except Exception as fault:
+            error = domain_error(fault)
+            if error is None:
+                raise
+            status, refused, content = refusal(error)
+            await send_answer(send, status, [*refused, _VARY], content)
+            return
+        await send_answer(send, answer.status, _headers(answer), answer.body)
+
+    async def _answer(
+        self, scope: Any, method: str, headers: Mapping[bytes, bytes], route: Route, receive: Any
+    ) -> Answer:
+        operation, args = route
+        call = Call(
+            method=method,
+            query_string=scope["query_string"].decode("ascii"),
+            if_match=_text(headers, b"if-match"),
+            if_none_match=_text(headers, b"if-none-match"),
+        )
+        token = _token(headers)
+        if method == "GET":
+            return await self._reading(partial(_signed, token, call, operation, *args))
+        body = b"" if method == "DELETE" else await _body(receive)
+        if not self._on_sqlite:
+            return await self._waiting(self._writers, partial(_write, token, body, call, operation, *args))
+        call.principal = await self._reading(partial(_principal, token))
+        if body:
+            args = (*args, json.loads(body))
+        return await self._writer.submit(partial(operation, call, *args))
+
+    async def _reading(self, action: Callable[[], T]) -> T:
+        """What the action finds in a reading session: at once, or where it may take its time."""
+        try:
+            if not self._on_sqlite:
+                return await self._waiting(self._readers, partial(_in_session, action, None, BUDGET_SECONDS))
+            if self._session is None:
+                self._session = await self._waiting(self._slow, database.new_session)
+            return _in_session(action, self._session, BUDGET_SECONDS)
+        except database.OverBudget:
+            return await self._waiting(self._slow, partial(_in_session, action, None, None))
+
+    async def _waiting(self, crew: ThreadPoolExecutor, action: Callable[[], T]) -> T:
+        """The action in a thread of the crew; ServiceUnavailable if its turn does not come in time."""
+        latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
+        run = partial(copy_context().run, _by, latest, action)
+        return await asyncio.get_running_loop().run_in_executor(crew, run)
+
+    def close(self) -> None:
+        """Finish what is under way, and end the threads with their connections."""
+        if self._on_sqlite:
+            self._writer.close()
+            if self._session is not None:
+                self._session.close()
+        for crew in self._crews:
+            for _ in range(crew._max_workers):
+                crew.submit(database.close)
+            crew.shutdown(wait=True)
+
+
+def _by(latest: float, action: Callable[[], T]) -> T:
+    if monotonic() > latest:
+        raise ServiceUnavailable
+    return action()
+
+
+def _in_session(action: Callable[[], T], session: database.Session | None, budget: float | None) -> T:
+    with database.reading(session, budget):
+        return action()
+
+
+def _signed(token: str | None, call: Call, operation: Callable[..., Answer], *args: Any) -> Answer:
+    call.principal = _principal(token)
+    return operation(call, *args)
+
+
+def _write(token: str | None, body: bytes, call: Call, operation: Callable[..., Answer], *args: Any) -> Answer:
+    call.principal = _principal(token)
+    return operation(call, *args, json.loads(body)) if body else operation(call, *args)
+
+
+def _principal(token: str | None) -> Principal:
+    return ANONYMOUS if token is None else tokens.principal_from_token(token)
+
+
+_BULK: dict[str, Callable[..., Answer]] = {"bulk-update": operations.bulk_update, "bulk-delete": operations.bulk_delete}
+_RECORDS: dict[str, Callable[..., Answer]] = {"GET": operations.record_list, "POST": operations.record_create}
+_RECORD: dict[str, Callable[..., Answer]] = {
+    "GET": operations.record_get,
+    "PATCH": operations.record_update,
+    "PUT": operations.record_update,
+    "DELETE": operations.record_delete,
+}
+
+
+def _route(method: str, path: str) -> Route | None:
+    """What this method does on this path; None where it is not the lane's."""
+    kind, *names = path.removesuffix("/").split("/")[3:]
+    if kind == "batch" and not names and method == "POST":
+        return operations.batch, ()
+    if kind != "collections" or not 2 <= len(names) <= 3 or names[1] != "records" or not all(names):
+        return None
+    del names[1]
+    if len(names) == 1:
+        operation = _RECORDS.get(method)
+    elif names[1] in _BULK:
+        operation = _BULK[names.pop()] if method == "POST" else None
+    else:
+        operation = _RECORD.get(method)
+    return None if operation is None else (operation, tuple(names))
+
+
+def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether nothing in the request is for Django and DRF to make sense of."""
+    if not _UNUSUAL.isdisjoint(headers) or b"%" in scope["raw_path"] or not scope["query_string"].isascii():
+        return False
+    accept = headers.get(b"accept", b"*/*")
+    if accept != b"*/*" and accept != b"application/json":
+        first = accept.partition(b",")[0]
+        if first != b"application/json" or b";" in accept or b"html" in accept:
+            return False
+    if settings.SESSION_COOKIE_NAME.encode() in headers.get(b"cookie", b""):
+        return False
+    authorization = headers.get(b"authorization")
+    if authorization is not None and authorization[:7].lower() != b"bearer ":
+        return False
+    length = headers.get(b"content-length", b"0")
+    if method in ("GET", "DELETE"):
+        return length == b"0"
+    return (
+        headers.get(b"content-type", b"").lower() in _JSON
+        and length.isdigit()
+        and 0 < int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    )
+
+
+def _token(headers: Mapping[bytes, bytes]) -> str | None:
+    authorization = headers.get(b"authorization")
+    return None if authorization is None else authorization[7:].decode("latin1").strip()
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin1")
+
+
+async def _body(receive: Any) -> bytes:
+    pieces = []
+    while True:
+        message = await next_chunk(receive)
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def _headers(answer: Answer) -> Headers:
+    headers = [*_TYPE, (b"content-length", b"%d" % len(answer.body))] if answer.body else []
+    headers.append(_VARY)
+    headers += [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in answer.headers.items()]
+    return headers
