@@ -31,7 +31,7 @@ def sqlite(path: Path, synchronous: str = "") -> dict[str, Any]:
         "cache_size": -1024 * read(whole, 4, "SQLITE_CACHE_MB"),
     }
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "core.sqlite3",
         "NAME": str(path),
         "CONN_MAX_AGE": None,
         "OPTIONS": {

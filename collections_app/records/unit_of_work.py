@@ -16,7 +16,7 @@ from collections_app.events import Change
 from collections_app.records.codec import Record
 from collections_app.schema.change import ADVISORY_LOCK
 from collections_app.schema.definition import CollectionDef
-from collections_app.schema.registry import SchemaMoved, read_version
+from collections_app.schema.registry import SchemaMoved, latest, read_version
 from collections_app.schema.snapshot import Snapshot
 from core import clock
 from core.errors import Conflict
@@ -64,9 +64,9 @@ def _without_secrets(collection: CollectionDef, record: Record | None) -> Record
 
 
 class _Group(threading.local):
-    """Whether this thread has a transaction open that its units of work share."""
+    """The schema epoch that this thread's open group holds still; None without a group."""
 
-    is_open = False
+    version: int | None = None
 
 
 _group = _Group()
@@ -80,8 +80,8 @@ def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWor
     is written; Conflict if a record that a relation needs went away meanwhile.
     """
     try:
-        with _savepoint() if _group.is_open else _transaction():
-            if read_version() != snapshot.version:
+        with _transaction() if _group.version is None else _savepoint():
+            if (_group.version or read_version()) != snapshot.version:
                 raise SchemaMoved
             now = clock.now()
             work = UnitOfWork(snapshot, principal, now, clock.isoformat(now))
@@ -105,16 +105,17 @@ def _transaction() -> Iterator[None]:
 def group() -> Iterator[None]:
     """One transaction for this thread's units of work: each fails alone, the others commit together."""
     with _transaction():
-        _group.is_open = True
+        # On which all of them begin.
+        _group.version = latest().version
         try:
             yield
         finally:
-            _group.is_open = False
+            _group.version = None
 
 
 def in_group() -> bool:
     """Whether what this thread writes now is committed only with its group."""
-    return _group.is_open
+    return _group.version is not None
 
 
 @contextmanager
