@@ -16,8 +16,9 @@ WARM_UP = SECONDS / 4
 
 Wishes = Callable[[System], Sequence[Request]]
 HOW = f"""{CONNECTIONS} keep-alive connections; every status checked, every {load.CHECK_EVERY}th body in full.
-CPU µs are per request: user and system time of the server with its threads and children (in ticks of
-{servers.TICK * 1000:.0f} ms). Of {ROUNDS} rounds of {SECONDS:g} s, turn about, the one with the median CPU stands here."""
+CPU µs are per request: user and system time of the server with its threads and children, in ticks
+of {servers.TICK * 1000:.0f} ms. Of {ROUNDS} rounds of {SECONDS:g} s, turn about, the one with the median
+CPU stands here."""
 
 
 @dataclass(frozen=True, slots=True)
