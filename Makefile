@@ -36,5 +36,6 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A quarter of an hour; those on PostgreSQL run when TEST_DATABASE_URL is set.
 bench: setup
 	$(BIN)/python -m bench

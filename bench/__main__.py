@@ -15,7 +15,7 @@ from bench import common
 MILLION = ["--rows", str(common.scaled(1_000_000))]
 ALONE = ("records", "rules", "schema", "bulk", "memory")
 # Heading, module, arguments.
-SIDE_BY_SIDE = (
+SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("peers", "peers", []),
     ("peers, a million records", "peers", MILLION),
     ("growth", "growth", []),
@@ -23,7 +23,7 @@ SIDE_BY_SIDE = (
     ("scan", "scan", []),
     ("workers", "workers", []),
 )
-POSTGRESQL = (
+POSTGRESQL: tuple[tuple[str, str, list[str]], ...] = (
     ("peers on PostgreSQL", "peers", []),
     ("peers on PostgreSQL, a million records", "peers", MILLION),
     ("mixed on PostgreSQL", "mixed", []),

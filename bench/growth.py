@@ -28,7 +28,7 @@ def main() -> None:
     with pair.prepared(chosen, peer=False) as few, pair.prepared(more, peer=False) as many:
         systems = [*few, *many]
         for system in systems:
-            system.short = f"{system.stock.rows:,}:"
+            system.short = f"{system.shelf.rows:,}:"
         with pair.started(systems):
             shown = rounds.table(systems, CASES)
     common.report(f"Ratio: CPU with {chosen.rows:,} records ÷ with {more.rows:,}. {rounds.HOW}", shown)

@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -75,7 +76,7 @@ async def _run(port: int, flows: Sequence[tuple[Sequence[Request], int]], second
     for (requests, connections), seen in zip(flows, measured, strict=True):
         waiting = itertools.cycle(requests)
         for _ in range(connections):
-            _, client = await loop.create_connection(lambda w=waiting, s=seen: _Client(w, s), "127.0.0.1", port)
+            _, client = await loop.create_connection(partial(_Client, waiting, seen), "127.0.0.1", port)
             clients.append(client)
     began = time.perf_counter()
     for client in clients:

@@ -21,7 +21,7 @@ from bench.systems import EMAIL, KNOWN_IDS, PASSWORD, System
 NAME = "FastCMS"
 
 
-def system(folder: Path, stock: Stock, *, database: str = "", workers: int = 1) -> System:
+def system(folder: Path, shelf: Stock, *, database: str = "", workers: int = 1) -> System:
     """What :func:`prepare` has filled, ready to be started. ``database`` is a PostgreSQL URL, or empty."""
     port = servers.free_port()
     command = [sys.executable, str(common.ROOT / "manage.py"), "serve", "--port", str(port), "--workers", str(workers)]
@@ -30,7 +30,7 @@ def system(folder: Path, stock: Stock, *, database: str = "", workers: int = 1) 
         name=NAME,
         short="our",
         server=Server(command, port, folder, "/health/", environment(folder, database)),
-        stock=stock,
+        shelf=shelf,
         login="/api/v1/auth/login",
         records="/api/v1/collections/{}/records",
         member=facts["member"],

@@ -6,6 +6,8 @@ import argparse
 import hashlib
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +35,9 @@ def prepared(chosen: argparse.Namespace, *, peer: bool = True, workers: Sequence
     """PocketBase, unless ``peer`` is false or FastCMS runs on PostgreSQL, and a FastCMS for each number of workers."""
     rows = Stock(chosen.rows)
     os.sched_setaffinity(0, servers.LOAD_CORES)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and stop the servers too
+    if len(servers.CORES) == 1:
+        common.say("one core for servers and load generator: only CPU per request means something")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastcms-bench-")))
         kept: Path = chosen.keep or home / "filled"

@@ -35,7 +35,7 @@ def get_one(system: System) -> list[Request]:
 
 
 def newest_with_total(system: System) -> list[Request]:
-    return [system.newest(total=system.stock.rows)]
+    return [system.newest(total=system.shelf.rows)]
 
 
 def newest(system: System) -> list[Request]:
@@ -58,7 +58,7 @@ def dear(system: System) -> list[Request]:
 
 
 def deep_by_number(system: System) -> list[Request]:
-    chance, pages = random.Random(4), max(1, system.stock.rows // PER_PAGE)
+    chance, pages = random.Random(4), max(1, system.shelf.rows // PER_PAGE)
     return [system.newest(max(1, round(pages * chance.uniform(0.88, 0.92)))) for _ in range(100)]
 
 

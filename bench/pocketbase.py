@@ -35,14 +35,14 @@ def binary() -> str:
     return found
 
 
-def system(folder: Path, stock: Stock) -> System:
+def system(folder: Path, shelf: Stock) -> System:
     """What :func:`prepare` has filled, ready to be started."""
     facts = json.loads((folder / "bench.json").read_text())
     return System(
         name=NAME,
         short="PB",
         server=_server(folder),
-        stock=stock,
+        shelf=shelf,
         login="/api/collections/users/auth-with-password",
         records="/api/collections/{}/records",
         words={
@@ -109,11 +109,11 @@ def _root_token(port: int) -> str:
     return str(answer["token"])
 
 
-def _rows(stock: Stock, member: str, chance: random.Random) -> Iterator[tuple[Any, ...]]:
+def _rows(shelf: Stock, member: str, chance: random.Random) -> Iterator[tuple[Any, ...]]:
     """As PocketBase would have written them, a millisecond apart."""
     letters = string.ascii_lowercase + string.digits
-    first = datetime.now(UTC) - timedelta(milliseconds=stock.rows)
-    for number, record in enumerate(stock.records(member)):
+    first = datetime.now(UTC) - timedelta(milliseconds=shelf.rows)
+    for number, record in enumerate(shelf.records(member)):
         record_id = "".join(chance.choices(letters, k=15))
         moment = _moment(first + timedelta(milliseconds=number))
         values = {**record, "cost": float(record["cost"]), "released": f"{record['released']} 00:00:00.000Z"}

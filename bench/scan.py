@@ -17,7 +17,7 @@ def scan(system: System) -> list[Request]:
 
     (PocketBase delays answers without any record, against those who guess at what they may not see.)
     """
-    last = stock.title(system.stock.rows - 1)
+    last = stock.title(system.shelf.rows - 1)
     return [system.page(filter=f"title ~ '{last}'", items=1, holds=lambda items: items[0]["title"] == last)]
 
 

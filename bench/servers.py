@@ -51,6 +51,7 @@ class Server:
             )
         while not self._answers():
             if self._process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                self._process.kill()
                 raise RuntimeError(f"{self.command} does not answer:\n{(self.folder / 'server.log').read_text()}")
             time.sleep(0.002)
         return time.perf_counter() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from accounts.principals import SYSTEM
@@ -74,9 +75,7 @@ def products(count: int) -> Iterator[dict[str, Any]]:
 def fill(name: str, records: Iterator[dict[str, Any]]) -> int:
     """Insert through the write path, in transactions of 5,000; answers how many."""
     total = 0
-    waiting = list(records)
-    for start in range(0, len(waiting), CHUNK):
-        chunk = waiting[start : start + CHUNK]
+    while chunk := list(islice(records, CHUNK)):
 
         def unit(snapshot: Snapshot, chunk: list[dict[str, Any]] = chunk) -> int:
             with unit_of_work(snapshot, SYSTEM) as work:

@@ -29,7 +29,7 @@ class System:
     name: str
     short: str
     server: Server
-    stock: Stock
+    shelf: Stock
     login: str
     records: str
     words: Mapping[str, str] = field(default_factory=dict)
@@ -114,13 +114,13 @@ class System:
 
     def newest(self, number: int = 1, *, total: int | None = None) -> Request:
         """That page of all products, newest first."""
-        first = stock.title(self.stock.rows - 1 - (number - 1) * PER_PAGE)
+        first = stock.title(self.shelf.rows - 1 - (number - 1) * PER_PAGE)
         return self.page(
             page=number,
             per_page=PER_PAGE,
             sort="-created",
             total=total,
-            items=min(PER_PAGE, self.stock.rows - (number - 1) * PER_PAGE),
+            items=min(PER_PAGE, self.shelf.rows - (number - 1) * PER_PAGE),
             holds=lambda items: items[0]["title"] == first,
         )
 
@@ -132,9 +132,9 @@ class System:
     def cursors(self, first: float, last: float) -> list[str]:
         """Cursors that lead to pages between these parts of all products (0.9: after nine of ten)."""
         found, cursor, passed = [], "", 0
-        step = max(1, min(500, self.stock.rows // 100))
-        while cursor is not None and passed < last * self.stock.rows:
-            if passed >= first * self.stock.rows:
+        step = max(1, min(500, self.shelf.rows // 100))
+        while cursor is not None and passed < last * self.shelf.rows:
+            if passed >= first * self.shelf.rows:
                 found.append(cursor)
             parameters = urlencode({"cursor": cursor, "per_page": step, "sort": "-created"})
             page = servers.ask(self.server.port, "GET", f"{self.path()}?{parameters}", token=self.token)
@@ -143,14 +143,14 @@ class System:
 
     def dear(self, price: float, *, with_total: bool) -> Request:
         """Active products from that price on, the dearest first."""
-        matching = self.stock.active_from(price)
+        matching = self.shelf.active_from(price)
         return self.page(
             filter=f"active = true && price >= {price}",
             sort="-price",
             per_page=PER_PAGE,
             total=matching if with_total else None,
             items=min(PER_PAGE, matching),
-            holds=lambda items: not items or items[0]["price"] == self.stock.dearest,
+            holds=lambda items: not items or items[0]["price"] == self.shelf.dearest,
         )
 
     def own_notes(self) -> Request:
@@ -159,14 +159,14 @@ class System:
             stock.NOTES,
             sort="-created",
             per_page=PER_PAGE,
-            total=self.stock.of_member,
-            items=min(PER_PAGE, self.stock.of_member),
+            total=self.shelf.of_member,
+            items=min(PER_PAGE, self.shelf.of_member),
             holds=lambda items: all(item["owner"] == self.member for item in items),
         )
 
     def search(self, number: int) -> Request:
         """Articles with the rare word of that record in a text."""
-        word, found = self.stock.rare_word(number), self.stock.of_word(number)
+        word, found = self.shelf.rare_word(number), self.shelf.of_word(number)
         wish = {"search": word} if self.full_text else {"filter": f"(title ~ '{word}' || body ~ '{word}')"}
         return self.page(
             stock.ARTICLES,
@@ -179,7 +179,7 @@ class System:
         )
 
     def create(self, number: int, collection: str = stock.PRODUCTS) -> Request:
-        record = self.stock.record(number, self.member)
+        record = self.shelf.record(number, self.member)
         del record["cost"]  # only admins write hidden fields
         return self.request(
             "POST",
