@@ -12,6 +12,7 @@ first) in full.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import re
@@ -78,12 +79,15 @@ async def _run(port: int, flows: Sequence[tuple[Sequence[Request], int]], second
         for _ in range(connections):
             _, client = await loop.create_connection(partial(_Client, waiting, seen), "127.0.0.1", port)
             clients.append(client)
+    gc.collect()
+    gc.disable()  # its pauses would be taken for the server's
     began = time.perf_counter()
     for client in clients:
         client.start(began + seconds)
     try:
         await asyncio.gather(*(client.done for client in clients))
     finally:
+        gc.enable()
         for client in clients:
             client.close()
     for seen in measured:
