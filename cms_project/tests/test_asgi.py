@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
-from cms_project.asgi import application, lifespan
+from cms_project.asgi import application, lifespan, settle
 
 
 def test_a_websocket_to_nowhere_is_refused_cleanly():
@@ -19,7 +20,7 @@ def test_a_websocket_to_nowhere_is_refused_cleanly():
 
 def test_lifespan_starts_and_ends(monkeypatch):
     closed = []
-    monkeypatch.setattr("cms_project.asgi.http.close", lambda: closed.append(True))
+    monkeypatch.setattr("cms_project.asgi.django_http.close", lambda: closed.append(True))
 
     async def live():
         server = ApplicationCommunicator(lifespan, {"type": "lifespan"})
@@ -30,3 +31,13 @@ def test_lifespan_starts_and_ends(monkeypatch):
 
     assert asyncio.run(live()) == ("lifespan.startup.complete", "lifespan.shutdown.complete")
     assert closed == [True]
+
+
+def test_what_was_loaded_at_the_start_is_out_of_the_garbage_collectors_sight():
+    gc.unfreeze()
+    before = len(gc.get_objects())
+    settle()
+    try:
+        assert len(gc.get_objects()) < before / 10
+    finally:
+        gc.unfreeze()
