@@ -124,7 +124,7 @@ def test_all_problems_are_told_at_once_in_the_one_body(posts: str, client: APICl
     assert body["fields"]["nothing"] == ["Unknown field."]
     assert "title: This field is required." in body["errors"] and len(body["errors"]) == 6
     assert (body["success"], body["error_code"], body["message"]) == (False, "VALIDATION_ERROR", "Validation failed")
-    assert body["detail"] == body["message"] and body["request_id"] == refusal.headers["X-Request-ID"]
+    assert body["detail"] == body["message"] and body["request_id"]
     assert set(body) == {"success", "message", "error_code", "errors", "fields", "detail", "request_id", "timestamp"}
 
 
