@@ -19,6 +19,7 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import Role, User
+from cms_project import ephemeral
 from core import database
 
 pytest_plugins = ["collections_app.tests.fixtures"]
@@ -36,9 +37,16 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     if connection.vendor == "sqlite":
         folder: Path = tmp_path_factory.mktemp("database")
         config["NAME"] = str(folder / "test.db")
-        connections["ephemeral"].settings_dict["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
+        connections[ephemeral.ALIAS].settings_dict["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The second SQLite file too: pytest-django makes only what tests name."""
+    with django_db_blocker.unblock():
+        ephemeral.migrate()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,5 +94,4 @@ DATABASES = {"default": from_environment()}
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     _file = Path(DATABASES["default"]["NAME"])
     DATABASES["ephemeral"] = sqlite(_file.with_name(f"{_file.stem}-ephemeral{_file.suffix}"), synchronous="NORMAL")
-    DATABASES["ephemeral"]["TEST"] = {"MIGRATE": False}  # its few tables straight from the models
     DATABASE_ROUTERS = ["cms_project.ephemeral.Router"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections
@@ -64,6 +65,11 @@ def test_the_second_file_lies_beside_the_first_and_postgresql_has_none(tmp_path:
     url = f"sqlite:///{tmp_path}/elsewhere/shop.sqlite3"
     assert names(DATABASE_URL=url)["ephemeral"] == f"{tmp_path}/elsewhere/shop-ephemeral.sqlite3"
     assert names(DATABASE_URL="postgres://someone@localhost/shop") == {"default": "shop"}
+
+
+def test_the_tests_leave_the_installations_own_file_alone(two_files: None) -> None:
+    for alias in connections:
+        assert Path(connections[alias].settings_dict["NAME"]).parent != settings.DATA_DIR
 
 
 def test_each_table_is_in_the_file_that_it_belongs_to(two_files: None) -> None:
