@@ -46,7 +46,7 @@ def main() -> None:
             return
         where, _, table = ended.stdout.strip().partition("\n\n")
         told = " ".join(
-            [f"python -m bench.{module}", *arguments, *(["--database postgres://…"] if private[2:] else [])]
+            [f"python -m bench.{module}", *arguments, *(["--database postgres://…"] if "--database" in private else [])]
         )
         parts.append(f"## {title}\n\n`{told}` · {where}\n\n{table}\n")
         sys.stdout.write(f"\n{title}\n{table}\n")

@@ -38,7 +38,7 @@ class Stock:
     def record(self, number: int, member: str) -> dict[str, Any]:
         chance = _scatter(number)
         owner = number % self.owners
-        body = [_word(_scatter(chance + place) % 3000, 2) for place in range(_WORDS_OF_A_BODY)]
+        body = [_ORDINARY[chance * odd >> 9 & 2047] for odd in range(1, 2 * _WORDS_OF_A_BODY, 2)]
         body[chance % _WORDS_OF_A_BODY] = self.rare_word(number)
         return {
             "title": title(number),
@@ -104,3 +104,6 @@ def _word(number: int, syllables: int) -> str:
         number, part = divmod(number, len(_SYLLABLES))
         parts.append(_SYLLABLES[part])
     return "".join(parts)
+
+
+_ORDINARY = [_word(number, 2) for number in range(2048)]
