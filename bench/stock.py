@@ -20,7 +20,9 @@ OWN = "owner = @request.auth.id"
 OF_ONE_OWNER = 100
 WITH_ONE_WORD = 20
 _WORDS_OF_A_BODY = 20
-_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+# Enough of them that a rare word has rare trigrams in it, as in a language that people speak.
+_ENDINGS = ("", "n", "r", "s", "l", "t", "m", "nd", "st", "ck", "p")
+_SYLLABLES = [start + vowel + end for start in "bcdfghjklmnpqrstvwyz" for vowel in "aeiou" for end in _ENDINGS]
 
 
 class Stock:
@@ -53,8 +55,8 @@ class Stock:
         }
 
     def rare_word(self, number: int) -> str:
-        """A word of that record which ``of_word`` of all have in their body, and in no title."""
-        return _word(3_000_000 + number % self.words, 5)
+        """A word of that record which ``of_word`` of all have in their body, and none inside another word."""
+        return _word((number % self.words + 1) * 700_000_001 % len(_SYLLABLES) ** 3, 3) + "x"
 
     def of_word(self, number: int) -> int:
         return len(range(number % self.words, self.rows, self.words))
@@ -98,7 +100,7 @@ def _active(chance: int) -> bool:
 
 
 def _word(number: int, syllables: int) -> str:
-    """One word for one number below 70 to the power of ``syllables``."""
+    """One word for one number below 1,100 to the power of ``syllables``."""
     parts = []
     for _ in range(syllables):
         number, part = divmod(number, len(_SYLLABLES))
@@ -106,4 +108,4 @@ def _word(number: int, syllables: int) -> str:
     return "".join(parts)
 
 
-_ORDINARY = [_word(number, 2) for number in range(2048)]
+_ORDINARY = [_word(number * 7919, 2) for number in range(2048)]
