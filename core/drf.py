@@ -88,6 +88,19 @@ class ContentNegotiation(negotiation.DefaultContentNegotiation):
         return super().select_renderer(request, renderers, format_suffix)
 
 
+class AllowWhereAsked:
+    """Mixed into a view: ``Allow`` only where it is the answer, on 405 and to OPTIONS."""
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        given = response.headers.get("Allow")  # what a refusal knows better than the view
+        whole: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        if given is not None:
+            whole.headers["Allow"] = given
+        elif whole.status_code != 405 and request.method != "OPTIONS":
+            whole.headers.pop("Allow", None)
+        return whole
+
+
 class Metadata(metadata.BaseMetadata):
     """``OPTIONS`` says what an endpoint speaks; what fields there are is for the OpenAPI document to tell."""
 

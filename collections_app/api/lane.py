@@ -182,7 +182,7 @@ _RECORD: dict[str, Callable[..., Answer]] = {
 
 def _route(method: str, path: str) -> Route | None:
     """What this method does on this path; None where it is not the lane's."""
-    kind, *names = path.removesuffix("/").split("/")[3:]
+    kind, *names = path[len(ROOT) :].removesuffix("/").split("/")
     if kind == "batch" and not names and method == "POST":
         return operations.batch, ()
     if kind != "collections" or not 2 <= len(names) <= 3 or names[1] != "records" or not all(names):
@@ -217,7 +217,7 @@ def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes]) -> bool:
     return (
         headers.get(b"content-type", b"").lower() in _JSON
         and length.isdigit()
-        and 0 < int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        and 0 < int(length) <= min(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.REQUEST_MAX_BYTES)
     )
 
 

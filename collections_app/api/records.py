@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import orjson
+from django.http import QueryDict
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,12 +20,13 @@ from collections_app.api.calls import body_of, call_of, respond
 from collections_app.records import access, operations
 from collections_app.records.operations import Call
 from collections_app.schema import registry
+from core.drf import AllowWhereAsked
 from core.errors import DomainError
 
 _RULE_OF = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
 
-class RecordViewSet(ViewSet):
+class RecordViewSet(AllowWhereAsked, ViewSet):
     """The records of a collection, under its rules."""
 
     schema = None  # api/openapi describes it, collection by collection
@@ -67,8 +68,10 @@ class RecordViewSet(ViewSet):
         return respond(operations.bulk_delete(call_of(request), collection, body_of(request, forms.bulk_data)))
 
     def _body(self, request: Request) -> Any:
-        collection = registry.latest().get(self.kwargs["collection"])
-        return body_of(request, partial(forms.record_data, collection=collection))
+        return body_of(request, self._read_form)
+
+    def _read_form(self, form: QueryDict) -> dict[str, Any]:
+        return forms.record_data(form, collection=registry.latest().get(self.kwargs["collection"]))
 
     # -- the page for browsers (core.browsable) -----------------------------
     @property
@@ -129,7 +132,7 @@ _QUERY_BOXES = (
 )
 
 
-class BatchView(APIView):
+class BatchView(AllowWhereAsked, APIView):
     """Up to 1,000 writes in one transaction: all of them, or none."""
 
     schema = None  # api/openapi describes it

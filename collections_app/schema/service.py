@@ -202,7 +202,9 @@ def _refuse_used_ids(collection: CollectionDef, snapshot: Snapshot, problems: Pr
 def require_writable(collection: CollectionDef) -> None:
     """Views are read-only: MethodNotAllowed."""
     if collection.type == "view":
-        raise MethodNotAllowed(f"{collection.name!r} is a view and can't be written.")
+        raise MethodNotAllowed(
+            f"{collection.name!r} is a view and can't be written.", headers={"Allow": "GET, HEAD, OPTIONS"}
+        )
 
 
 def _resolve(snapshot: Snapshot, name_or_id: str) -> str | None:
