@@ -10,15 +10,18 @@ from bench.load import CONNECTIONS, Measured, Request
 from bench.systems import System
 
 TARGET_P99_MS = 10
+# Titles have no index: one search compares them, the other looks into them.
+SCANS = ("title = '{}'", "title ~ '{}'")
 
 
-def scan(system: System) -> list[Request]:
-    """No index helps to find a text within titles, and only the last one has this.
+def scan(system: System, expression: str) -> list[Request]:
+    """A filter that only the last record meets.
 
     (PocketBase delays answers without any record, against those who guess at what they may not see.)
     """
     last = stock.title(system.shelf.rows - 1)
-    return [system.page(filter=f"title ~ '{last}'", items=1, holds=lambda items: items[0]["title"] == last)]
+    wanted = expression.format(last)
+    return [system.page(filter=wanted, items=1, holds=lambda items: items[0]["title"] == last)]
 
 
 def main() -> None:
@@ -26,28 +29,30 @@ def main() -> None:
     lines = []
     with pair.running(chosen) as systems:
         for system in systems:
-            reads, slow = (peers.get_one(system), CONNECTIONS - 1), (scan(system), 1)
-            load.run(system.server.port, reads, slow, seconds=rounds.WARM_UP)
+            reads = peers.get_one(system), CONNECTIONS - 1
+            load.run(system.server.port, reads, seconds=rounds.WARM_UP)
             (alone,) = load.run(system.server.port, reads, seconds=rounds.SECONDS)
-            (scanning,) = load.run(system.server.port, slow, seconds=rounds.SECONDS)
-            beside, slowed = load.run(system.server.port, reads, slow, seconds=rounds.SECONDS)
-            lines += [
-                _line(f"{system.name}: point reads alone", alone),
-                _line("  beside the scan", beside),
-                _line("  the scan alone", scanning),
-                _line("  beside the reads", slowed),
-            ]
-    lines[-3] += [f"p99 ≤ {TARGET_P99_MS} ms", "yes" if beside.percentile_ms(99) <= TARGET_P99_MS else "**no**"]
-    table = common.grid(["", "req/s", "p50 ms", "p99 ms", "target", ""], [[*line, "", ""][:6] for line in lines])
+            lines.append(_line(f"{system.name}: point reads alone", alone))
+            for expression in SCANS:
+                slow = scan(system, expression), 1
+                load.run(system.server.port, slow, seconds=rounds.WARM_UP)
+                (undisturbed,) = load.run(system.server.port, slow, seconds=rounds.SECONDS)
+                beside, scanning = load.run(system.server.port, reads, slow, seconds=rounds.SECONDS)
+                lines += [
+                    _line(f"  beside the scan {expression.format('…')}", beside, target=system is systems[-1]),
+                    _line("    the scan beside the reads", scanning),
+                    _line("    the scan alone", undisturbed),
+                ]
+    table = common.grid(["", "req/s", "p50 ms", "p99 ms", "target", ""], lines)
     common.report(
-        f"{chosen.rows:,} records; {CONNECTIONS - 1} connections read, one scans all titles for a text;"
-        f" {rounds.SECONDS:g} s each.",
-        table,
+        f"{chosen.rows:,} records; {CONNECTIONS - 1} connections read, one scans; {rounds.SECONDS:g} s each.", table
     )
 
 
-def _line(what: str, seen: Measured) -> list[str]:
-    return [what, f"{seen.per_second:,.0f}", f"{seen.percentile_ms(50):.2f}", f"{seen.percentile_ms(99):.2f}"]
+def _line(what: str, seen: Measured, *, target: bool = False) -> list[str]:
+    p99 = seen.percentile_ms(99)
+    verdict = [f"p99 ≤ {TARGET_P99_MS} ms", "yes" if p99 <= TARGET_P99_MS else "**no**"] if target else ["", ""]
+    return [what, f"{seen.per_second:,.0f}", f"{seen.percentile_ms(50):.2f}", f"{p99:.2f}", *verdict]
 
 
 if __name__ == "__main__":
