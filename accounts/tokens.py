@@ -176,11 +176,11 @@ def principal_from_token(raw: str) -> Principal:
             _cache[raw] = verified
     with database.reading() as session:
         # As long as nothing at all was committed, neither was a change of the account.
-        principal = session.memo.get(verified)
+        principal: Principal | None = session.memo.get(verified)
         if principal is None:
-            principal = session.memo[verified] = verified.principal()
-        found: Principal = principal
-        return found
+            principal = verified.principal()
+            session.remember(verified, principal, 1000)
+        return principal
 
 
 def _resolve(raw: str) -> Verified:

@@ -17,7 +17,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from time import monotonic
+from math import inf
+from time import monotonic, thread_time
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +29,8 @@ from core.errors import BadRequest
 
 _STEPS = 2000  # of SQLite's machine, between two looks at the clock: some 0.1 ms
 _MAX_MEMO = 2000
+_MAX_MEMO_BYTES = 8_000_000
+_MAX_ENTRY_BYTES = 40_000
 _MAX_SLOW = 1000
 _SLOW_SECONDS = 60.0  # until a slow statement gets another chance
 _TOO_SLOW = (
@@ -80,8 +83,8 @@ def rows(sql: str, params: Sequence[Any] | None = ()) -> list[Row]:
 def reading(kept: Session | None = None, budget: float | None = None) -> AbstractContextManager[Session]:
     """The reading session of this thread, to be entered; the one under way if there is one.
 
-    ``kept`` is a session of the caller's own, ``budget`` the seconds that it may
-    take. Where Django's connection is in a transaction, the session is on that
+    ``kept`` is a session of the caller's own, ``budget`` the seconds that each of its
+    statements may take. Where Django's connection is in a transaction, the session is on that
     connection, and sees what the transaction has written.
     """
     if _here.open is not None:
@@ -119,6 +122,7 @@ class Session:
     def __init__(self, wrapper: Any) -> None:
         self.wrapper = wrapper
         self.memo: dict[Any, Any] = {}
+        self.memo_bytes = 0
         self.budget: float | None = None
 
     def __enter__(self) -> Session:
@@ -131,6 +135,17 @@ class Session:
     ) -> None:
         _here.open = None
         self.end()
+
+    def remember(self, key: Any, value: Any, size: int) -> None:
+        """Keep what takes ``size`` bytes in the memo, if there is a next session that it holds for."""
+        if self.settled and not self.transient and size <= _MAX_ENTRY_BYTES:
+            if self.memo_bytes > _MAX_MEMO_BYTES or len(self.memo) > _MAX_MEMO:
+                self.forget()
+            self.memo[key] = value
+            self.memo_bytes += size
+
+    def forget(self) -> None:
+        self.memo, self.memo_bytes = {}, 0
 
     def connect(self) -> None:
         self.wrapper.ensure_connection()
@@ -174,7 +189,8 @@ class _SQLite(Session):
         wrapper.settings_dict["OPTIONS"]["init_command"] += ";PRAGMA query_only=1"
         super().__init__(wrapper)
         self._state = -1
-        self._deadline = 0.0
+        self._end = 0.0  # of the time for the whole session
+        self._latest = inf  # for the statement under way
         self._late = False
 
     def connect(self) -> None:
@@ -182,10 +198,8 @@ class _SQLite(Session):
         self.wrapper.connection.set_progress_handler(self._is_late, _STEPS)
 
     def begin(self) -> None:
-        seconds = self.budget
-        if seconds is None:
-            seconds = settings.QUERY_TIMEOUT_MS / 1000
-        self._deadline = monotonic() + seconds
+        if self.budget is None:
+            self._end = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
         self._late = False
         raw = self.wrapper.connection
         try:
@@ -196,9 +210,9 @@ class _SQLite(Session):
             self.end()
             with self.wrapper.wrap_database_errors:
                 raise
-        if state != self._state or len(self.memo) > _MAX_MEMO:
+        if state != self._state:
             self._state = state
-            self.memo = {}
+            self.forget()
 
     def end(self) -> None:
         raw = self.wrapper.connection
@@ -206,8 +220,13 @@ class _SQLite(Session):
             raw.execute("COMMIT")
 
     def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
-        if self.budget is not None and _is_slow(sql):
-            raise OverBudget
+        if self.budget is not None:
+            if sql in _slow and _is_slow(sql):
+                raise OverBudget
+            # Not the time that passes: this thread may be waiting for a processor.
+            self._latest = thread_time() + self.budget
+        else:
+            self._latest = self._end
         try:
             found: list[Row] = self.wrapper.connection.execute(sql, params).fetchall()
             return found
@@ -216,10 +235,12 @@ class _SQLite(Session):
                 _raise_late(self, sql, fault)
             with self.wrapper.wrap_database_errors:
                 raise
+        finally:
+            self._latest = inf
 
     def _is_late(self) -> bool:
         """SQLite interrupts the statement when this is true."""
-        self._late = monotonic() > self._deadline
+        self._late = (monotonic() if self.budget is None else thread_time()) > self._latest
         return self._late
 
 
@@ -236,7 +257,7 @@ class _PostgreSQL(Session):
         super().__init__(wrapper)
 
     def begin(self) -> None:
-        self.memo = {}
+        self.forget()
 
     def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
         if self.budget is None:

@@ -15,7 +15,6 @@ from collections_app.api.calls import body_of
 from collections_app.api.serializers import CollectionSerializer
 from collections_app.records import access, query
 from collections_app.records.codec import visible_fields
-from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry, service
 from collections_app.schema.definition import RULES, CollectionDef
@@ -78,7 +77,7 @@ class CollectionViewSet(ViewSet):
 
     def list(self, request: Request) -> Response:
         """All collections; for others than admins, those that they may list."""
-        parameters = Call(query_string=request.META.get("QUERY_STRING", "")).parameters()
+        parameters = query.parse_query_string(request.META.get("QUERY_STRING", ""))
         parameters.setdefault("per_page", str(DEFAULT_PER_PAGE))
         wanted = query.read(parameters, frozenset({"page", "per_page"}))
         snapshot = registry.latest()

@@ -19,6 +19,7 @@ from collections_app.api import forms, serializers
 from collections_app.api.calls import body_of, call_of, respond
 from collections_app.records import access, operations
 from collections_app.records.operations import Call
+from collections_app.rules import RuleEnv
 from collections_app.schema import registry
 from core.drf import AllowWhereAsked
 from core.errors import DomainError
@@ -113,7 +114,7 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
         if collection is None or collection.type == "view":
             return False
         rule = {"bulk_update": "update", "bulk_delete": "delete"}.get(self.action or "", _RULE_OF[method])
-        env = Call(principal=principal(self.request), method=method).env({})
+        env = RuleEnv(principal=principal(self.request), method=method)
         return access.verdict(collection, rule, env, snapshot) is not False
 
     def link(self, item: Mapping[str, Any]) -> str | None:

@@ -23,8 +23,12 @@ _PARAMETER = re.compile(r"""@request\.query\.([^\s:()&|'"=!<>~?]+)""")
 
 def rule(collection: CollectionDef, action: str, snapshot: Snapshot) -> Rule | None:
     """The compiled rule of ``list``, ``view``, ``create``, ``update`` or ``delete``; None is everyone."""
-    source = collection.rules[f"{action}_rule"]
-    return None if source is None else rules.compile_rule(source, collection, snapshot)
+    key = ("rule", collection.id, action)
+    if key not in snapshot.memo:
+        source = collection.rules[f"{action}_rule"]
+        snapshot.memo[key] = None if source is None else rules.compile_rule(source, collection, snapshot)
+    found: Rule | None = snapshot.memo[key]
+    return found
 
 
 def parameters(collection: CollectionDef) -> frozenset[str]:
@@ -53,15 +57,15 @@ def condition(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Sn
 
     Raises Unauthorized or Forbidden where no record could satisfy the rule.
     """
-    constant = verdict(collection, action, env, snapshot)
-    if constant is True:
+    found = None if env.principal.is_admin else rule(collection, action, snapshot)
+    if found is None:
         return None
-    if constant is False:
-        raise refusal(env)
-    found = rule(collection, action, snapshot)
-    assert found is not None
     sql, params = found.sql(env, alias)
-    return sql, list(params)
+    if sql == rules.ALWAYS:
+        return None
+    if sql == rules.NEVER:
+        raise refusal(env)
+    return sql, params
 
 
 def allows(collection: CollectionDef, action: str, record: Record, env: RuleEnv, snapshot: Snapshot) -> bool:

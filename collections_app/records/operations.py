@@ -20,7 +20,7 @@ from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.registry import with_schema
 from collections_app.schema.snapshot import Snapshot
-from core import clock
+from core import clock, database
 from core.errors import BadRequest, DomainError, Forbidden, NotFound, Unauthorized, ValidationFailed
 
 MAX_BULK = 100
@@ -46,11 +46,8 @@ class Call:
     caller: str = ""
     path: str = ""
 
-    def parameters(self) -> dict[str, str]:
-        return query.parse_query_string(self.query_string)
-
-    def env(self, parameters: Mapping[str, str]) -> RuleEnv:
-        return RuleEnv(principal=self.principal, method=self.method, query=parameters, now=clock.now())
+    def env(self, wanted: query.Query) -> RuleEnv:
+        return RuleEnv(principal=self.principal, method=self.method, query=wanted.raw, now=clock.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +62,30 @@ class Answer:
 def record_list(call: Call, name: str) -> Answer:
     """``GET …/records``."""
 
-    def unit(snapshot: Snapshot) -> Answer:
+    def unit(snapshot: Snapshot) -> tuple[Answer, RuleEnv]:
         collection = snapshot.get(name)
-        parameters, wanted = _wanted(call, collection, query.LIST_PARAMETERS)
-        page = read.list_page(collection, wanted, call.env(parameters), snapshot)
-        return Answer(200, read.dump(page))
+        wanted = _wanted(call, collection, query.LIST_PARAMETERS)
+        env = call.env(wanted)
+        return Answer(200, read.dump(read.list_page(collection, wanted, env, snapshot))), env
 
-    return with_schema(unit, reads=True)
+    return _read(call, ("list", name), unit)
 
 
 def record_get(call: Call, name: str, record_id: str) -> Answer:
     """``GET …/records/{id}``, with ETag; 304 where If-None-Match still holds."""
 
-    def unit(snapshot: Snapshot) -> Answer:
+    def unit(snapshot: Snapshot) -> tuple[Answer, RuleEnv]:
         collection = snapshot.get(name)
-        parameters, wanted = _wanted(call, collection, query.SINGLE_PARAMETERS)
-        record, version = read.get(collection, record_id, wanted, call.env(parameters), snapshot)
+        wanted = _wanted(call, collection, query.SINGLE_PARAMETERS)
+        env = call.env(wanted)
+        record, version = read.get(collection, record_id, wanted, env, snapshot)
         body = read.dump(record)
-        etag = read.etag(version, body, wanted)
-        headers = {"ETag": etag}
-        if call.if_none_match and read.none_matches(call.if_none_match, etag):
-            return Answer(304, headers=headers)
-        return Answer(200, body, headers)
+        return Answer(200, body, {"ETag": read.etag(version, body, wanted)}), env
 
-    return with_schema(unit, reads=True)
+    answer = _read(call, ("get", name, record_id), unit)
+    if call.if_none_match and read.none_matches(call.if_none_match, answer.headers["ETag"]):
+        return Answer(304, headers=answer.headers)
+    return answer
 
 
 def record_create(call: Call, name: str, body: Any) -> Answer:
@@ -151,7 +148,7 @@ def batch(call: Call, body: Any) -> Answer:
         raise ValidationFailed(fields={"requests": [f"Expected 1 to {MAX_BATCH} requests."]})
 
     def unit(snapshot: Snapshot) -> Answer:
-        query.read(call.parameters(), frozenset())
+        query.parse(call.query_string, frozenset())
 
         def effect(work: UnitOfWork) -> Answer:
             results = []
@@ -222,6 +219,20 @@ def unwrap(body: Any) -> Mapping[str, Any]:
     return data
 
 
+def _read(call: Call, what: tuple[str, ...], unit: Callable[[Snapshot], tuple[Answer, RuleEnv]]) -> Answer:
+    """What the unit answers, which is the same to the same question while the data stays as it is."""
+    key = (*what, call.query_string, id(call.principal))
+    with database.reading() as session:
+        known: tuple[Principal, Answer] | None = session.memo.get(key)
+        if known is not None:
+            return known[1]
+        answer, env = with_schema(unit, reads=True)
+        if not env.fleeting:
+            # With the principal, so that no other can come to have its id.
+            session.remember(key, (call.principal, answer), len(answer.body))
+        return answer
+
+
 def _write(
     call: Call,
     name: str,
@@ -233,8 +244,8 @@ def _write(
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
         shown = frozenset[str]() if call.method == "DELETE" else query.SINGLE_PARAMETERS
-        parameters, wanted = _wanted(call, collection, shown)
-        env = call.env(parameters)
+        wanted = _wanted(call, collection, shown)
+        env = call.env(wanted)
 
         def effect(work: UnitOfWork) -> Answer:
             status, record = action(work, collection, env)
@@ -267,10 +278,10 @@ def _once(call: Call, snapshot: Snapshot, data: Any, effect: Callable[[UnitOfWor
     return answer
 
 
-def _wanted(call: Call, collection: CollectionDef, known: frozenset[str]) -> tuple[dict[str, str], query.Query]:
-    """The query parameters, raw and checked; what the collection's rules ask for may be among them."""
-    parameters = call.parameters()
-    return parameters, query.read(parameters, known | access.parameters(collection))
+def _wanted(call: Call, collection: CollectionDef, known: frozenset[str]) -> query.Query:
+    """The query parameters, checked; what the collection's rules ask for may be among them."""
+    asked_by_rules = access.parameters(collection)
+    return query.parse(call.query_string, known | asked_by_rules if asked_by_rules else known)
 
 
 def _claim(call: Call, data: Any) -> idempotency.Claim | idempotency.Earlier | None:
@@ -310,8 +321,7 @@ def _bulk(
 ) -> Answer:
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        parameters, _ = _wanted(call, collection, frozenset())
-        env = call.env(parameters)
+        env = call.env(_wanted(call, collection, frozenset()))
 
         def effect(work: UnitOfWork) -> Answer:
             errors: list[dict[str, str]] = []

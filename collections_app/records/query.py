@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dc_field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ DEFAULT_PER_PAGE, MAX_PER_PAGE = 30, 500
 MAX_PAGE = 1_000_000
 MAX_SEARCH = 200
 MAX_PATHS, MAX_DEPTH = 100, 6
+_MAX_KEPT = 500  # longer query strings are not worth their memory: nobody repeats them
 _EXCERPT = re.compile(r"(?P<name>[a-z_][a-z0-9_]*):excerpt\((?P<length>\d{1,5})(?:,\s*(?P<dots>true|false))?\)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -39,7 +41,8 @@ Tree = dict[str, Any]
 
 @dataclass(slots=True)
 class Query:
-    """Checked parameters. ``cursor`` is None for numbered pages, "" for the first by cursor."""
+    """Checked parameters, shared by all who ask the same. ``cursor`` is None for numbered pages,
+    "" for the first by cursor."""
 
     page: int = 1
     per_page: int = DEFAULT_PER_PAGE
@@ -72,6 +75,18 @@ def parse_query_string(raw: str) -> dict[str, str]:
             raise BadRequest(f"The parameter {name[:50]!r} contains a null character.")
         found[name] = value
     return found
+
+
+def parse(query_string: str, allowed: frozenset[str]) -> Query:
+    """The checked parameters of a URL; raises what :func:`parse_query_string` and :func:`read` do."""
+    if len(query_string) > _MAX_KEPT:
+        return read(parse_query_string(query_string), allowed)
+    return _kept(query_string, allowed)
+
+
+@lru_cache(maxsize=2000)
+def _kept(query_string: str, allowed: frozenset[str]) -> Query:
+    return read(parse_query_string(query_string), allowed)
 
 
 def read(raw: Mapping[str, str], allowed: frozenset[str] = LIST_PARAMETERS) -> Query:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,14 +12,16 @@ import orjson
 from collections_app import dialects, rules
 from collections_app.dialects import quote
 from collections_app.records import access, expand, searching, selecting, sorting, totals
-from collections_app.records.codec import Record, codec, public
+from collections_app.records.codec import Codec, Record, codec, public
 from collections_app.records.query import Query
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
+from core import database
 from core.errors import BadRequest, NotFound
 
 MAX_ID = 64
+_MAX_PLANS = 2000
 
 
 def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snapshot) -> dict[str, Any]:
@@ -26,34 +30,18 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
     ``{items, page, per_page, total, total_pages}``, or by cursor ``{items,
     per_page, next_cursor}``. Raises Unauthorized, Forbidden, BadRequest.
     """
-    admin = env.principal.is_admin
     where, params = _where(collection, query, env, snapshot)
-    order = sorting.read(query.sort, collection, snapshot, env)
+    plan = _plan(collection, query, where, env, snapshot)
     check(query, collection, env, snapshot)
-    reader = codec(collection, admin=admin)
-    if query.fields is not None:
-        needed = {name for name in query.expand if name in collection.by_name}
-        chosen = selecting.columns(query.fields, collection, needed, admin=admin)
-        if chosen is not None:
-            reader = codec(collection, chosen)
-    dialect = dialects.current()
-    table = f"{quote(collection.table)} AS t"
-    order_sql, order_params = order.sql()
-    mark = dialect.placeholder
+    env.fleeting |= plan.order.random
     if query.cursor is not None:
-        if order.random:
-            raise BadRequest("cursor: a random order can't be continued.")
-        rows, next_cursor = _by_cursor(reader.columns, table, where, params, order, query)
-    else:
-        sql = f"SELECT {reader.columns} FROM {table}{_clause(where)} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
-        offset = (query.page - 1) * query.per_page
-        rows = dialect.rows(sql, [*params, *order_params, query.per_page, offset])
-    items = _finish(reader.records(rows), collection, query, env, snapshot)
-    if query.cursor is not None:
+        rows, next_cursor = _by_cursor(plan, where, params, query)
+        items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
         return {"items": items, "per_page": query.per_page, "next_cursor": next_cursor}
-    total = -1
-    if not query.skip_total:
-        total = _total(table, where, params, query, len(items))
+    offset = (query.page - 1) * query.per_page
+    rows = dialects.current().rows(plan.page_sql, [*params, *plan.order_params, query.per_page, offset])
+    items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
+    total = -1 if query.skip_total else _total(plan.source, params, query, len(items))
     return {
         "items": items,
         "page": query.page,
@@ -61,6 +49,43 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
         "total": total,
         "total_pages": -1 if total < 0 else -(-total // query.per_page),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The statement of a list: all but its parameters."""
+
+    reader: Codec
+    order: sorting.Order
+    source: str
+    order_params: list[Any]
+    page_sql: str
+
+
+def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: RuleEnv, snapshot: Snapshot) -> _Plan:
+    """The plan of this question, made once for all who ask it with other values. Raises BadRequest."""
+    admin = env.principal.is_admin
+    plans: dict[Any, _Plan] = snapshot.memo.setdefault("plans", {})
+    key = (collection.id, admin, query.sort, query.raw.get("fields"), query.raw.get("expand"), *where)
+    known = plans.get(key)
+    if known is not None:
+        return known
+    order = sorting.read(query.sort, collection, snapshot, env)
+    chosen = None
+    if query.fields is not None:
+        needed = {name for name in query.expand if name in collection.by_name}
+        chosen = selecting.columns(query.fields, collection, needed, admin=admin)
+    reader = codec(collection, chosen, admin=admin)
+    order_sql, order_params = order.sql()
+    source = f"FROM {quote(collection.table)} AS t{_clause(where)}"
+    mark = dialects.current().placeholder
+    page_sql = f"SELECT {reader.columns} {source} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
+    made = _Plan(reader, order, source, order_params, page_sql)
+    if order.for_all:
+        if len(plans) >= _MAX_PLANS:
+            plans.clear()
+        plans[key] = made
+    return made
 
 
 def get(
@@ -75,12 +100,13 @@ def get(
     check(query, collection, env, snapshot)
     reader = codec(collection, admin=admin)
     dialect = dialects.current()
-    sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}"
-    params: list[Any] = [record_id]
-    if allowed is not None:
-        sql += f" AND ({allowed[0]})"
-        params += allowed[1]
-    rows = [] if not possible_id(record_id) else dialect.rows(sql, params)
+    clause, params = ("", []) if allowed is None else (f" AND ({allowed[0]})", allowed[1])
+    key = ("get", admin, clause)
+    sql = collection.memo.get(key)
+    if sql is None:
+        sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}{clause}"
+        collection.memo[key] = sql
+    rows = dialect.rows(sql, [record_id, *params]) if possible_id(record_id) else []
     if not rows:
         raise NotFound("Record not found")
     records = reader.records(rows)
@@ -170,40 +196,39 @@ def _where(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snap
     return where, params
 
 
-def _clause(where: list[str]) -> str:
+def _clause(where: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(where)}" if where else ""
 
 
-def _total(table: str, where: list[str], params: list[Any], query: Query, found: int) -> int:
+def _total(source: str, params: Sequence[Any], query: Query, found: int) -> int:
     """The exact number of records, without asking where the page already tells."""
     if query.page == 1 and found < query.per_page:
         return found
     if 0 < found < query.per_page:
         return (query.page - 1) * query.per_page + found
-    return totals.count(f"FROM {table}{_clause(where)}", params)
+    return totals.count(source, params)
 
 
 def _by_cursor(
-    columns: str, table: str, where: list[str], params: list[Any], order: sorting.Order, query: Query
-) -> tuple[list[Any], str | None]:
-    where, params = list(where), list(params)
-    if query.cursor:
-        sql, values = order.after(query.cursor)
-        where.append(sql)
-        params += values
-    key_columns, key_params = order.columns()
+    plan: _Plan, where: Sequence[str], params: Sequence[Any], query: Query
+) -> tuple[list[database.Row], str | None]:
+    order, source = plan.order, plan.source
+    if order.random:
+        raise BadRequest("cursor: a random order can't be continued.")
     order_sql, order_params = order.sql()
-    sql = (
-        f"SELECT {columns}, {key_columns} FROM {table}{_clause(where)}"
-        f" ORDER BY {order_sql} LIMIT {dialects.current().placeholder}"
+    key_columns, key_params = order.columns()
+    place: list[Any] = []
+    if query.cursor:
+        sql, place = order.after(query.cursor)
+        source += f" AND {sql}" if where else f" WHERE {sql}"
+    rows = dialects.current().rows(
+        f"SELECT {plan.reader.columns}, {key_columns} {source}"
+        f" ORDER BY {order_sql} LIMIT {dialects.current().placeholder}",
+        [*key_params, *params, *place, *order_params, query.per_page + 1],
     )
-    everything = [*key_params, *params, *order_params, query.per_page + 1]
-    rows = dialects.current().rows(sql, everything)
-    more = len(rows) > query.per_page
-    rows = rows[: query.per_page]
     count = len(order.keys)
-    next_cursor = order.cursor(list(rows[-1][-count:])) if more else None
-    return [row[:-count] for row in rows], next_cursor
+    next_cursor = order.cursor(list(rows[query.per_page - 1][-count:])) if len(rows) > query.per_page else None
+    return [row[:-count] for row in rows[: query.per_page]], next_cursor
 
 
 def _finish(

@@ -39,11 +39,13 @@ class Key:
 
 
 class Order:
-    """A checked ``sort=``. ``random`` orders can't be continued by a cursor."""
+    """A checked ``sort=``. ``random`` orders can't be continued by a cursor; one that is
+    ``for_all`` is the same for all callers who may sort by it."""
 
-    def __init__(self, keys: list[Key], text: str, *, random: bool = False) -> None:
+    def __init__(self, keys: list[Key], text: str, *, random: bool = False, for_all: bool = True) -> None:
         self.keys = keys
         self.random = random
+        self.for_all = for_all
         self._text = text
 
     @property
@@ -177,7 +179,8 @@ def read(text: str, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv)
         keys.append(_key(name, descending, collection, snapshot, env))
     if "id" not in seen:
         keys.append(Key('t."id"', (), keys[-1].descending, "text", False))
-    return Order(keys, source)
+    # A path leads through rows that have rules of their own.
+    return Order(keys, source, for_all=not any("." in name for name in seen))
 
 
 def _key(name: str, descending: bool, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv) -> Key:

@@ -8,6 +8,8 @@ twice, as SQL and in memory; ``language`` is what others call.
 
 from collections_app.rules.env import RuleEnv
 from collections_app.rules.language import (
+    ALWAYS,
+    NEVER,
     Rule,
     SortPath,
     compile_filter,
@@ -19,6 +21,8 @@ from collections_app.rules.names import Mention
 from collections_app.rules.syntax import RuleError
 
 __all__ = [
+    "ALWAYS",
+    "NEVER",
     "Mention",
     "Rule",
     "RuleEnv",

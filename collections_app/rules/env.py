@@ -25,9 +25,9 @@ class RuleEnv:
     body: Mapping[str, Any] | None = None
     before: Mapping[str, Any] | None = None
     now: datetime = dc_field(default_factory=clock.now)
-    timely: bool = False
+    fleeting: bool = False  # whether the answer would be another one if asked again of the same data
 
     def moment(self) -> datetime:
-        """``now``, for what depends on it: the answer is then not the same a moment later (``timely``)."""
-        self.timely = True
+        """``now``, for what depends on it."""
+        self.fleeting = True
         return self.now

@@ -27,11 +27,21 @@ _MAX_COMPILED = 2000
 _MAX_KEPT = 500
 
 
+# The whole SQL of a condition that no record could make a difference to.
+ALWAYS, NEVER = "1 = 1", "1 = 0"
+
+
 class Compiled:
     """SQL of something, kept per shape of the request's values."""
 
-    def __init__(self, dynamics: Sequence[tuple[Dynamic | Moment, bool]]) -> None:
+    def __init__(self, dynamics: Sequence[tuple[Dynamic | Moment, bool]], *, timeless: bool = False) -> None:
         self.dynamics = tuple(dynamics)
+        self.timeless = timeless
+        # Depends on nothing of the request but its caller: the same principal has the same SQL each time.
+        self._by_caller = timeless and all(
+            isinstance(operand, Dynamic) and operand.source == "auth" for operand, _ in dynamics
+        )
+        self._callers: dict[tuple[int, str], tuple[Principal, str, list[Any]]] = {}
         # A moment that decides about the text makes a text for one use.
         self._fleeting = any(isinstance(operand, Moment) and operand.kind == "datetime" for operand, _ in dynamics)
         self._cache: dict[Any, tuple[str, tuple[Any, ...], bool]] = {}
@@ -53,7 +63,19 @@ class Compiled:
         raise NotImplementedError
 
     def sql(self, env: RuleEnv, alias: str = "t") -> tuple[str, list[Any]]:
-        """SQL over the alias, and its parameters for this request."""
+        """SQL over the alias, and its parameters for this request; not to be changed."""
+        if not self._by_caller:
+            return self._sql(env, alias)
+        caller = env.principal
+        known = self._callers.get((id(caller), alias))
+        if known is None or known[0] is not caller:
+            known = caller, *self._sql(env, alias)
+            if len(self._callers) >= _MAX_SHAPES:
+                self._callers.clear()
+            self._callers[id(caller), alias] = known
+        return known[1], known[2]
+
+    def _sql(self, env: RuleEnv, alias: str) -> tuple[str, list[Any]]:
         if self._fleeting:
             built = self._build(env, alias)
             return built.text, [param.bind(env) if isinstance(param, Slot) else param for param in built.params]
@@ -76,7 +98,7 @@ class Rule(Compiled):
     """A compiled condition. ``local``: needs nothing but the record and the request."""
 
     def __init__(self, node: Any, mentions: Sequence[Mention], operands: Sequence[Operand], late: set[int]) -> None:
-        super().__init__(list(_dynamics(operands, late)))
+        super().__init__(list(_dynamics(operands, late)), timeless=all(map(_is_timeless, operands)))
         self.node = node
         self.mentions = tuple(mentions)
         self.local = not any(isinstance(operand, Path) and operand.hops for operand in operands)
@@ -84,13 +106,13 @@ class Rule(Compiled):
     def _build(self, env: RuleEnv, alias: str) -> Sql:
         built = self.node.sql(Builder(env), alias)
         if isinstance(built, bool):
-            return Sql("1 = 1" if built else "1 = 0")
+            return Sql(ALWAYS if built else NEVER)
         return built
 
     def fold(self, env: RuleEnv) -> bool | None:
         """True or False where no record could make a difference; None otherwise."""
         text, _ = self.sql(env)
-        return True if text == "1 = 1" else False if text == "1 = 0" else None
+        return True if text == ALWAYS else False if text == NEVER else None
 
     def refuses(self, principal: Principal) -> bool:
         """Whether no record at all could satisfy it for this caller."""
@@ -99,6 +121,12 @@ class Rule(Compiled):
     def check(self, record: Mapping[str, Any], env: RuleEnv, related: Related | None = None) -> bool:
         """Whether the record satisfies it, in memory."""
         return bool(self.node.check(record, env, related))
+
+
+def _is_timeless(operand: Operand) -> bool:
+    if isinstance(operand, Path):
+        return all(hop.guard is None or hop.guard.timeless for hop in operand.hops)
+    return not isinstance(operand, Moment)
 
 
 def _dynamics(operands: Sequence[Operand], late: set[int]) -> Iterator[tuple[Dynamic | Moment, bool]]:

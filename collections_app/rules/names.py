@@ -72,6 +72,7 @@ class Guard(Protocol):
 
     node: Any
     dynamics: Sequence[tuple[Dynamic | Moment, bool]]
+    timeless: bool
 
     def check(self, record: Mapping[str, Any], env: Any, related: Any = None) -> bool: ...
     def refuses(self, principal: Principal) -> bool: ...

@@ -118,14 +118,16 @@ def _read(unit: Callable[[Snapshot], T]) -> T:
                 with session.suspended():
                     latest()
                 continue
-            with pinned(snapshot):
-                try:
-                    found = unit(snapshot)
-                    if session.settled or read_version() == snapshot.version:
-                        return found
-                except Exception:
-                    if session.settled or read_version() == snapshot.version:
-                        raise
+            token = _pinned.set(snapshot)
+            try:
+                found = unit(snapshot)
+                if session.settled or read_version() == snapshot.version:
+                    return found
+            except Exception:
+                if session.settled or read_version() == snapshot.version:
+                    raise
+            finally:
+                _pinned.reset(token)
             with session.suspended():
                 latest()
     raise _moving()
