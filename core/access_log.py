@@ -62,8 +62,10 @@ class AccessLog:
         ending = False
         while not ending:
             self._wake.wait()
-            ending = self._closing.wait(PAUSE_SECONDS)
+            self._closing.wait(PAUSE_SECONDS)
             self._wake.clear()
+            # Looked at last: whoever closes sets this before the wake-up that was just cleared.
+            ending = self._closing.is_set()
             self._write()
 
     def _write(self) -> None:

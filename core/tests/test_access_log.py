@@ -56,6 +56,30 @@ def test_closing_writes_what_is_left_and_a_later_line_starts_anew(kept):
     assert [record.split()[6] for record in kept.records] == ["/0", "/1", "/2"]
 
 
+def test_closing_at_the_very_moment_of_writing_ends_the_thread(kept, monkeypatch):
+    log = AccessLog()
+    closer = threading.Thread(target=log.close)
+
+    class Pause(threading.Event):
+        """Over just before somebody closes, who is done before the thread goes on."""
+
+        def wait(self, timeout=None):
+            closer.start()
+            super().wait(10)
+            deadline = time.monotonic() + 10
+            while not log._wake.is_set() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(0.05)
+            return False
+
+    log._closing = Pause()
+    add(log, 0)
+    while closer.ident is None:
+        time.sleep(0.001)
+    closer.join(10)
+    assert not closer.is_alive() and [record.split()[6] for record in kept.records] == ["/0"]
+
+
 def test_a_writer_that_stands_still_costs_lines_not_memory(kept, monkeypatch):
     monkeypatch.setattr(access_log, "_MOST", 5)
     log = AccessLog()
