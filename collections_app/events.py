@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.dispatch import Signal
 
 from collections_app import dialects
@@ -29,6 +29,21 @@ from collections_app.models import Event
 appended = Signal()
 # The upper bits of our advisory locks, so that they are nobody else's; the id is in the lower 48.
 _MARKS = 0x0E7E
+_COLUMNS = "INSERT INTO events (type, collection, collection_id, record_id, data, previous, actor, timestamp)"
+_INSERT = {
+    "sqlite": f"{_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "postgresql": f"{_COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+}
+# The first row of a transaction: the mark is made before the row gets its id, which is part of what is
+# selected from it.
+_INSERT_FIRST = {
+    "sqlite": _INSERT["sqlite"],
+    "postgresql": (
+        f"WITH mark AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({_MARKS << 48} + last_value"
+        " - (NOT is_called)::int) FROM events_id_seq)"
+        f" {_COLUMNS} SELECT %s, %s, %s, %s, %s, %s, %s, %s FROM mark"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +64,24 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
     if not changes:
         return
     dialect = dialects.current()
-    if connection.vendor == "postgresql":
-        dialect.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s + last_value - (NOT is_called)::int) FROM events_id_seq",
-            [_MARKS << 48],
-        )
-    mark = dialect.placeholder
     timestamp = dialect.moment(moment)
-    dialect.executemany(
-        "INSERT INTO events (type, collection, collection_id, record_id, data, previous, actor, timestamp)"
-        f" VALUES ({', '.join([mark] * 8)})",
-        [
-            (
-                change.type,
-                change.collection,
-                change.collection_id,
-                change.record_id,
-                _dump(change.data),
-                _dump(change.previous),
-                actor,
-                timestamp,
-            )
-            for change in changes
-        ],
-    )
-    hooks = connection.run_on_commit
+    rows = [
+        (
+            change.type,
+            change.collection,
+            change.collection_id,
+            change.record_id,
+            _dump(change.data),
+            _dump(change.previous),
+            actor,
+            timestamp,
+        )
+        for change in changes
+    ]
+    dialect.execute(_INSERT_FIRST[dialect.name], rows[0])
+    if len(rows) > 1:
+        dialect.executemany(_INSERT[dialect.name], rows[1:])
+    hooks = connections[DEFAULT_DB_ALIAS].run_on_commit
     if not hooks or hooks[-1][1] is not _wake:
         # Once is enough. Robust: what is committed has succeeded, whatever a listener makes of it.
         transaction.on_commit(_wake, robust=True)
@@ -88,7 +96,7 @@ def _settled_id() -> int:
     """The id up to which nobody is still writing. The order of the two questions matters."""
     execute = dialects.current().execute
     last: int = execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
-    if connection.vendor != "postgresql":
+    if dialects.current().name != "postgresql":
         return last  # one writer at a time: ids are given in the order of the commits
     lowest_mark = execute(
         "SELECT min(((classid::bigint << 32) | objid::bigint) - %s) FROM pg_locks WHERE locktype = 'advisory'"

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 
 from accounts.principals import Principal
 from collections_app import dialects, events
@@ -80,8 +81,8 @@ def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWor
     is written; Conflict if a record that a relation needs went away meanwhile.
     """
     try:
-        with _transaction() if _group.version is None else _savepoint():
-            if (_group.version or read_version()) != snapshot.version:
+        with _transaction() if _group.version is None else _Savepoint() as version:
+            if version != snapshot.version:
                 raise SchemaMoved
             now = clock.now()
             work = UnitOfWork(snapshot, principal, now, clock.isoformat(now))
@@ -92,13 +93,23 @@ def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWor
         raise Conflict("A related record was changed at the same time. Please try again.") from error
 
 
+# Shared with other writes, exclusive to schema changes, and first come first served. The second
+# statement, in the same message, sees what was committed while the first one waited.
+_WAIT_AND_LOOK = f"SELECT pg_advisory_xact_lock_shared({ADVISORY_LOCK}); SELECT version FROM schema_epoch WHERE id = 1"
+
+
 @contextmanager
-def _transaction() -> Iterator[None]:
+def _transaction() -> Iterator[int]:
+    """Answers the schema epoch, which holds still until the end."""
     with transaction.atomic():
-        if connection.vendor == "postgresql":
-            # Shared with other writes, exclusive to schema changes, and first come first served.
-            dialects.current().execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
-        yield
+        dialect = dialects.current()
+        if dialect.name == "sqlite":
+            yield read_version()
+        else:
+            cursor = dialect.execute(_WAIT_AND_LOOK)
+            cursor.nextset()
+            row = cursor.fetchone()
+            yield row[0] if row else 0
 
 
 @contextmanager
@@ -123,25 +134,28 @@ def savepoint(work: UnitOfWork) -> Iterator[None]:
     """A part that may fail alone: its rows and its events are undone together."""
     mark = len(work.changes)
     try:
-        with _savepoint():
+        with _Savepoint():
             yield
     except BaseException:
         del work.changes[mark:]
         raise
 
 
-@contextmanager
-def _savepoint() -> Iterator[None]:
+class _Savepoint:
     """``transaction.atomic`` inside a transaction, at a tenth of its price."""
-    execute = dialects.current().execute
-    mark = len(connection.run_on_commit)
-    execute("SAVEPOINT part")
-    try:
-        yield
-    except BaseException:
-        del connection.run_on_commit[mark:]
-        # Of several with one name, the innermost is meant.
-        execute("ROLLBACK TO SAVEPOINT part")
+
+    def __enter__(self) -> int | None:
+        """Answers the schema epoch of the group around it, if there is one."""
+        self._hooks = len(connections[DEFAULT_DB_ALIAS].run_on_commit)
+        dialects.current().execute("SAVEPOINT part")
+        return _group.version
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        execute = dialects.current().execute
+        if kind is not None:
+            del connections[DEFAULT_DB_ALIAS].run_on_commit[self._hooks :]
+            # Of several with one name, the innermost is meant.
+            execute("ROLLBACK TO SAVEPOINT part")
         execute("RELEASE SAVEPOINT part")
-        raise
-    execute("RELEASE SAVEPOINT part")
