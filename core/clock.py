@@ -12,6 +12,8 @@ def now() -> datetime:
 
 def isoformat(moment: datetime) -> str:
     """``2026-01-15T10:00:00Z``; microseconds only where there are any."""
+    if moment.tzinfo is UTC:
+        return moment.isoformat()[:-6] + "Z"
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return moment.isoformat() + "Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,10 @@ from collections_app.dialects import quote
 from collections_app.records.codec import Record, placeholders, whole_codec
 from collections_app.schema import indexes, search_index
 from collections_app.schema.definition import CollectionDef, Field
+from collections_app.schema.fields import FieldType
 from core.errors import Conflict
+
+_MAX_SHAPES = 200  # of updates, by the fields that they change
 
 
 def select(collection: CollectionDef, record_id: str, *, lock: bool = True) -> Record | None:
@@ -32,21 +35,18 @@ def insert(collection: CollectionDef, records: Sequence[Record], *, admin: bool 
     ``admin`` is whether those who are told may know of hidden fields.
     """
     dialect = dialects.current()
-    fields = collection.stored_fields
     key = ("insert", dialect.name)
-    sql = collection.memo.get(key)
-    if sql is None:
+    if key not in collection.memo:
+        fields = collection.stored_fields
         columns = ", ".join(quote(field.column) for field in fields)
         sql = f"INSERT INTO {quote(collection.table)} ({columns}) VALUES ({placeholders(len(fields))})"
-        collection.memo[key] = sql
-    dump = [(field.name, field.kind.dump) for field in fields]
-    vendor = dialect.name
-    rows = [[dumper(vendor, record[name]) for name, dumper in dump] for record in records]
+        collection.memo[key] = sql, _dumper(fields, dialect.name)
+    sql, dump = collection.memo[key]
     with conflicts(collection, admin=admin):
-        if len(rows) == 1:
-            dialect.execute(sql, rows[0])
+        if len(records) == 1:
+            dialect.execute(sql, dump(records[0]))
         else:
-            dialect.executemany(sql, rows)
+            dialect.executemany(sql, [dump(record) for record in records])
     for field in collection.through_fields:
         _insert_links(field, [(record["id"], record[field.name]) for record in records])
     if search_index.is_kept(collection):
@@ -56,20 +56,45 @@ def insert(collection: CollectionDef, records: Sequence[Record], *, admin: bool 
 def update(collection: CollectionDef, record: Record, changed: Mapping[str, Any], *, admin: bool = True) -> None:
     """Write the changed values of one record, which ``record`` holds already."""
     dialect = dialects.current()
-    mark = dialect.placeholder
-    fields = [field for field in collection.stored_fields if field.name in changed]
-    assignments = ", ".join(f"{quote(field.column)} = {mark}" for field in fields)
-    values = [field.kind.dump(dialect.name, record[field.name]) for field in fields]
+    sql, dump, searched = _update_statement(collection, frozenset(changed), dialect)
     with conflicts(collection, admin=admin):
-        dialect.execute(
-            f"UPDATE {quote(collection.table)} SET {assignments} WHERE id = {mark}", [*values, record["id"]]
-        )
+        dialect.execute(sql, dump(record))
     for field in collection.through_fields:
         if field.name in changed:
-            dialect.execute(f"DELETE FROM {quote(field.through)} WHERE source_id = {mark}", [record["id"]])
+            dialect.execute(
+                f"DELETE FROM {quote(field.through)} WHERE source_id = {dialect.placeholder}", [record["id"]]
+            )
             _insert_links(field, [(record["id"], record[field.name])])
-    if search_index.is_kept(collection) and any(collection.by_id[fid].name in changed for fid in collection.search):
+    if searched:
         search_index.put(collection, [record])
+
+
+def _update_statement(
+    collection: CollectionDef, names: frozenset[str], dialect: dialects.SQLite
+) -> tuple[str, Callable[[Record], list[Any]], bool]:
+    """How these fields are written: the statement, its parameters, and whether search looks into them."""
+    known: dict[Any, Any] = collection.memo.setdefault(("update", dialect.name), {})
+    found: tuple[str, Callable[[Record], list[Any]], bool] | None = known.get(names)
+    if found is None:
+        mark = dialect.placeholder
+        fields = [field for field in collection.stored_fields if field.name in names]
+        assignments = ", ".join(f"{quote(field.column)} = {mark}" for field in fields)
+        found = (
+            f"UPDATE {quote(collection.table)} SET {assignments} WHERE id = {mark}",
+            _dumper([*fields, collection.by_id["id"]], dialect.name),
+            search_index.is_kept(collection) and any(collection.by_id[fid].name in names for fid in collection.search),
+        )
+        if len(known) >= _MAX_SHAPES:
+            known.clear()
+        known[names] = found
+    return found
+
+
+def _dumper(fields: Sequence[Field], vendor: str) -> Callable[[Record], list[Any]]:
+    """A function from a record to the driver's values of these fields."""
+    plain = FieldType.dump
+    dumps = [(field.name, None if type(field.kind).dump is plain else field.kind.dump) for field in fields]
+    return lambda record: [record[name] if dump is None else dump(vendor, record[name]) for name, dump in dumps]
 
 
 def delete(collection: CollectionDef, record_id: str) -> None:

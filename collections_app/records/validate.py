@@ -33,9 +33,7 @@ def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool
     record: Record = {"id": "", "collection": collection.name, "created": moment, "updated": moment}
     problems: dict[str, list[str]] = {}
     given = _clean_given(collection, data, None, admin=admin, problems=problems)
-    for field in collection.fields:
-        if field.id in ("id", "collection", "created", "updated"):
-            continue
+    for field in _fillable(collection):
         name = field.name
         if name in given:
             record[name] = given[name]
@@ -104,6 +102,30 @@ def _empty(field: Field, value: Any) -> bool:
     return bool(field.kind.is_empty(value))
 
 
+def _fillable(collection: CollectionDef) -> list[Field]:
+    """The fields that are not the same in every collection."""
+    found: list[Field] | None = collection.memo.get("fillable")
+    if found is None:
+        head = ("id", "collection", "created", "updated")
+        found = collection.memo["fillable"] = [field for field in collection.fields if field.id not in head]
+    return found
+
+
+def _open_fields(collection: CollectionDef, *, admin: bool, stored: bool) -> dict[str, Field]:
+    """The fields that this caller may simply set, by name: nearly always all that are sent."""
+    key = ("open", admin, stored)
+    found: dict[str, Field] | None = collection.memo.get(key)
+    if found is None:
+        found = collection.memo[key] = {
+            field.name: field
+            for field in _fillable(collection)
+            if field.writable
+            and not (field.system and field.name in ADMIN_SETS)
+            and not _concealed(collection, field, admin=admin, stored=stored)
+        }
+    return found
+
+
 def _clean_given(
     collection: CollectionDef,
     data: Mapping[str, Any],
@@ -113,28 +135,32 @@ def _clean_given(
     problems: dict[str, list[str]],
 ) -> Record:
     by_name = collection.by_name
+    simple = _open_fields(collection, admin=admin, stored=before is not None)
     values: Record = {}
     for key, raw in data.items():
         name, modifier = key, ""
-        field = by_name.get(key)
+        field = simple.get(key)
         if field is None:
-            name, modifier = split_key(key)
-            field = by_name.get(name)
-        if field is None or _concealed(collection, field, admin=admin, stored=before is not None or modifier != ""):
-            problems[str(key)[:100]] = ["Unknown field."]
-            continue
-        if name in IGNORED or name == "id":
-            continue
-        if not field.writable:
-            problems[name] = ["This field is set by the server."]
-            continue
-        if field.system and name in ADMIN_SETS:
-            if not admin:
-                problems[name] = ["Only an admin may set this."]
+            field = by_name.get(key)
+            if field is None:
+                name, modifier = split_key(key)
+                field = by_name.get(name)
+            stored = before is not None or modifier != ""
+            if field is None or _concealed(collection, field, admin=admin, stored=stored):
+                problems[str(key)[:100]] = ["Unknown field."]
                 continue
-            if name == "role" and isinstance(raw, str) and raw in STAFF_ROLES:
-                problems[name] = [f"The role {raw!r} belongs to staff accounts."]
+            if name in IGNORED or name == "id":
                 continue
+            if not field.writable:
+                problems[name] = ["This field is set by the server."]
+                continue
+            if field.system and name in ADMIN_SETS:
+                if not admin:
+                    problems[name] = ["Only an admin may set this."]
+                    continue
+                if name == "role" and isinstance(raw, str) and raw in STAFF_ROLES:
+                    problems[name] = [f"The role {raw!r} belongs to staff accounts."]
+                    continue
         try:
             if modifier:
                 current = values.get(name, before[name] if before else field.kind.empty(field))
@@ -171,8 +197,8 @@ def _clean_id(raw: Any, problems: dict[str, list[str]]) -> str:
 def check_targets(collection: CollectionDef, values: Mapping[str, Any], snapshot: Snapshot, own_id: str) -> None:
     """That every related record exists. Raises ValidationFailed naming the field."""
     problems: dict[str, list[str]] = {}
-    for field in collection.fields:
-        if not field.target or not values.get(field.name):
+    for field in collection.target_fields:
+        if not values.get(field.name):
             continue
         value = values[field.name]
         wanted = value if isinstance(value, list) else [value]

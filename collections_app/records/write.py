@@ -107,12 +107,12 @@ def record_update(
     The update rule must hold before and after. Raises NotFound, Unauthorized,
     Forbidden, PreconditionFailed, ValidationFailed, Conflict.
     """
-    before = _open(work, collection, record_id, "update", env, if_match, data)
-    env = replace(env, body=modifiers.resolved(collection, data, before), before=before)
+    before, env = _open(work, collection, record_id, "update", env, if_match, data)
     moment = _later_than(before["updated"], work)
     changes = validate.clean_changes(collection, data, before, admin=env.principal.is_admin, moment=moment)
-    changed_targets = {name: value for name, value in changes.items() if value != before[name]}
-    validate.check_targets(collection, changed_targets, work.snapshot, record_id)
+    if collection.target_fields:
+        changed_targets = {name: value for name, value in changes.items() if value != before[name]}
+        validate.check_targets(collection, changed_targets, work.snapshot, record_id)
     after = {**before, **changes}
     local = _is_local(collection, "update", work.snapshot)
     if local and not access.allows(collection, "update", after, env, work.snapshot):
@@ -141,7 +141,7 @@ def record_delete(
     Raises NotFound, Unauthorized, Forbidden, PreconditionFailed, and Conflict
     where a required relation still needs it.
     """
-    record = _open(work, collection, record_id, "delete", env, if_match)
+    record, _ = _open(work, collection, record_id, "delete", env, if_match)
     _delete(work, collection, record, set())
 
 
@@ -153,8 +153,11 @@ def _open(
     env: RuleEnv,
     if_match: str | None,
     data: Mapping[str, Any] | None = None,
-) -> Record:
-    """The record to be changed, if this caller may; else the refusal that tells no more than they may know."""
+) -> tuple[Record, RuleEnv]:
+    """The record to be changed, if this caller may, and what rules are to know of the change.
+
+    Else the refusal that tells no more than they may know.
+    """
     require_writable(collection)
     snapshot = work.snapshot
     record = rows.select(collection, record_id) if read.possible_id(record_id) else None
@@ -163,7 +166,7 @@ def _open(
         raise _refusal(collection, action, record, env, snapshot)
     if if_match is not None and not read.matches(if_match, read.version(collection, record)):
         raise PreconditionFailed()
-    return record
+    return record, env
 
 
 def _refusal(

@@ -121,6 +121,11 @@ class CollectionDef:
         return tuple(field for field in self.fields if field.storage == "through")
 
     @cached_property
+    def target_fields(self) -> tuple[Field, ...]:
+        """The fields that refer to other records."""
+        return tuple(field for field in self.fields if field.target)
+
+    @cached_property
     def unique_ids(self) -> frozenset[str]:
         """The fields that are unique, alone or with others."""
         alone = (field.id for field in self.fields if field.unique)
