@@ -101,6 +101,7 @@ def reading(kept: Session | None = None, budget: float | None = None) -> Abstrac
 def new_session() -> Session:
     """A session of one's own, connected. It may be used in any thread, by one at a time."""
     session = _SQLite() if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else _PostgreSQL()
+    session.wrapper.inc_thread_sharing()
     session.connect()
     return session
 
@@ -190,7 +191,7 @@ class _SQLite(Session):
         super().__init__(wrapper)
         self._state = -1
         self._end = 0.0  # of the time for the whole session
-        self._latest = inf  # for the statement under way
+        self._latest: float | None = inf  # for the statement under way; None until its time is first asked for
         self._late = False
 
     def connect(self) -> None:
@@ -213,18 +214,24 @@ class _SQLite(Session):
         if state != self._state:
             self._state = state
             self.forget()
+            # A changed schema is read again by the first statement, which is not slow for that.
+            raw.execute("SELECT 0 FROM sqlite_master LIMIT 0")
 
     def end(self) -> None:
         raw = self.wrapper.connection
         if raw.in_transaction:
-            raw.execute("COMMIT")
+            try:
+                raw.execute("COMMIT")
+            except self.wrapper.Database.Error:
+                raw.rollback()
+                with self.wrapper.wrap_database_errors:
+                    raise
 
     def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
         if self.budget is not None:
             if sql in _slow and _is_slow(sql):
                 raise OverBudget
-            # Not the time that passes: this thread may be waiting for a processor.
-            self._latest = thread_time() + self.budget
+            self._latest = None
         else:
             self._latest = self._end
         try:
@@ -239,8 +246,15 @@ class _SQLite(Session):
             self._latest = inf
 
     def _is_late(self) -> bool:
-        """SQLite interrupts the statement when this is true."""
-        self._late = (monotonic() if self.budget is None else thread_time()) > self._latest
+        """SQLite interrupts the statement when this is true.
+
+        A budget is not of time that passes, for this thread may be waiting for a processor.
+        """
+        latest = self._latest
+        if latest is None:
+            self._latest = thread_time() + (self.budget or 0)
+            return False
+        self._late = (monotonic() if self.budget is None else thread_time()) > latest
         return self._late
 
 
