@@ -1,7 +1,7 @@
 """What every HTTP request passes, whoever answers it: plain ASGI around all of them, done once.
 
-On the way in: request id, the true client behind trusted proxies, host name, CORS, rate
-limit. On the way out: request id, time, limits, security headers, CORS, and a line in
+On the way in: request id, the true client behind trusted proxies, host name, HTTPS, CORS,
+rate limit. On the way out: request id, time, limits, security headers, CORS, and a line in
 the access log. All of it costs every request, so each is a few instructions where it
 has nothing to do.
 """
@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter, time
 from typing import Any, cast
+from urllib.parse import quote
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
@@ -118,6 +119,8 @@ class Front:
         host = headers.get(b"host")
         if (_server_name(scope) if host is None else host.decode("latin1")) not in self._hosts:
             return _refusal(headers, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
+        if settings.SECURE_SSL_REDIRECT and scope["scheme"] == "http":
+            return 301, [(b"location", _secure_url(scope, host)), (b"content-length", b"0")], b""
         if is_preflight:
             return 200, [(b"content-length", b"0")], b""  # the page's own request will be counted
         if self._counters is not None and not f"{path}/".startswith(self._unlimited):
@@ -196,6 +199,13 @@ def _limit_headers(bucket: ratelimit.Bucket, verdict: ratelimit.Verdict) -> Head
 
 def _refusal(headers: Mapping[bytes, bytes], error: errors.DomainError) -> tuple[int, Headers, bytes]:
     return refusal(error, html=b"text/html" in headers.get(b"accept", b""))
+
+
+def _secure_url(scope: HTTPScope, host: bytes | None) -> bytes:
+    """The same place by HTTPS; the host's name is one that is served here."""
+    name = host or _server_name(scope).encode()
+    path = scope.get("raw_path") or quote(scope["path"]).encode()
+    return b"https://" + name + path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
 
 
 def _joined(sent: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -65,8 +65,6 @@ MIDDLEWARE = [
 ORIGINS = read(texts, environment.NO_TEXTS, "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
 SESSION_PATHS = ("/admin",)
 SECURE_SSL_REDIRECT = read(flag, False, "SECURE_SSL_REDIRECT")
-if SECURE_SSL_REDIRECT:
-    MIDDLEWARE.insert(1, "django.middleware.security.SecurityMiddleware")
 
 ROOT_URLCONF = "cms_project.urls"
 ASGI_APPLICATION = "cms_project.asgi.application"

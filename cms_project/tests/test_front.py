@@ -360,3 +360,28 @@ def test_each_request_is_a_line_without_its_query(settings, caplog):
     assert len(lines) == 2
     assert re.fullmatch(moment + r" \[r-1\] DELETE /api/v1/a%20b 404 \d+\.\d\dms 127\.0\.0\.1", lines[0])
     assert re.fullmatch(moment + r" \[[0-9a-f-]{36}\] GET /two\\x1b\[1m 404 \d+\.\d\dms ::1", lines[1])
+
+
+# --- HTTPS ---------------------------------------------------------------------------------
+
+
+def test_plain_http_is_sent_to_https_where_that_is_wished(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    inner = Inner()
+    answer = request(
+        Front(inner), path="/api/v1/collections/a%20b/records?filter=x>1", headers={"Host": "localhost:8000"}
+    )
+    assert answer.status == 301
+    assert answer.header("Location") == "https://localhost:8000/api/v1/collections/a%20b/records?filter=x>1"
+    assert inner.scopes == []
+
+
+def test_what_a_trusted_proxy_took_by_https_is_not_sent_there_again(settings):
+    settings.SECURE_SSL_REDIRECT, settings.TRUSTED_PROXIES = True, [ip_network("127.0.0.1")]
+    headers = {"Host": "localhost", "X-Forwarded-Proto": "https"}
+    assert request(Front(Inner()), headers=headers).status == 200
+
+
+def test_a_foreign_host_is_sent_nowhere(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert request(Front(Inner()), headers={"Host": "evil.example"}).status == 400
