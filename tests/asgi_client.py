@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -50,14 +50,15 @@ async def call(
     body: bytes = b"",
     *,
     client: str = "127.0.0.1",
+    pieces: Sequence[bytes] = (),
 ) -> Answer:
-    """As :func:`request`, within a loop that runs already."""
+    """As :func:`request`, within a loop that runs already. ``pieces``: a body that comes in several, of untold length."""
     raw_path, _, query = path.partition("?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     sent = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in pairs]
     if not any(name == b"host" for name, _ in sent):
         sent.insert(0, (b"host", b"localhost"))
-    if body:
+    if body and not any(name == b"content-length" for name, _ in sent):
         sent.append((b"content-length", b"%d" % len(body)))
     scope = {
         "type": "http",
@@ -74,12 +75,14 @@ async def call(
         "server": ("127.0.0.1", 8000),
         "state": {},
     }
-    unread = [{"type": "http.request", "body": body, "more_body": False}]
+    *first, last = pieces or [body]
+    unread = [{"type": "http.request", "body": piece, "more_body": True} for piece in first]
+    unread.append({"type": "http.request", "body": last, "more_body": False})
     messages: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         if unread:
-            return unread.pop()
+            return unread.pop(0)
         await asyncio.Event().wait()  # the client stays until it has its answer
         raise AssertionError("nothing comes after the body")
 
