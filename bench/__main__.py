@@ -13,7 +13,7 @@ import tempfile
 from bench import common
 
 MILLION = ["--rows", str(common.scaled(1_000_000))]
-ALONE = ("records", "rules", "schema", "bulk", "memory")
+ALONE = ("records", "writes", "rules", "schema", "bulk", "memory")
 # Heading, module, arguments.
 SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("peers", "peers", []),

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["records", "rules", "schema", "bulk", "memory"])
+@pytest.mark.parametrize("name", ["records", "writes", "rules", "schema", "bulk", "memory"])
 def test_a_bench_prints_its_table(name: str) -> None:
     shown = run_bench(name)
     assert "| measured" in " ".join(shown.split()), shown
