@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from json import dumps
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as quoted
@@ -12,9 +13,12 @@ import pytest
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from accounts import tokens
 from accounts.models import SignIn, User
+from collections_app.tests.threads import STRESS
 from tests.two_ways import NOW, Request, TwoWays, get, send, stand_still
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -642,6 +646,159 @@ def test_requests_beyond_the_limit(make_two_ways: Callable[[], TwoWays], setting
         assert (lane.status, lane.content) == (django.status, django.content)
         for name in ("x-ratelimit-limit", "x-ratelimit-remaining", "retry-after"):
             assert lane.header(name) == django.header(name)
+
+
+# --- whatever comes ---------------------------------------------------------------------------
+
+NAMES = ("posts", "notes", "rooms", "asked", "authors", "vault", "write_only", "teams", "nothing", "users", "")
+RECORDS = ("post-01", "post-02", "note-o", "note-p", "room-1", "asked-1", "blind", "author-0", "team-red", "gold", "no")
+FIELDS = (
+    "id",
+    "title",
+    "views",
+    "kind",
+    "tags",
+    "author",
+    "author.name",
+    "secret",
+    "text",
+    "owner",
+    "name",
+    "team",
+    "x",
+)
+OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~", "!~", "?=", "?!=", "?>", "?~")
+VALUES = (
+    "'x'",
+    "1",
+    "true",
+    "null",
+    "news",
+    "'a'",
+    "@now",
+    "@request.auth.id",
+    "''",
+    "1e3",
+    '"q"',
+    "title",
+    "(",
+    "%27",
+)
+
+
+def words(*choices: str, other: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[str]:
+    known = st.sampled_from(choices)
+    return known | other if other is not None else known
+
+
+any_text = st.text(max_size=12)
+ascii_text = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="?#"), max_size=12)
+comparisons = st.builds("{}{}{}{}".format, words(*FIELDS), words("", "", ":length", ":lower", ":each", ":isset", ":no"),
+                        words(*OPERATORS), words(*VALUES))  # fmt: skip
+filters = st.recursive(
+    comparisons,
+    lambda inner: st.builds("{}{}{}".format, inner, words("&&", "||", " && ", "%26%26"), inner)
+    | inner.map("({})".format) | inner.map("!({})".format),
+    max_leaves=5,
+)  # fmt: skip
+lists_of_names = st.lists(words(*FIELDS, "*", "expand.author.name", "title:excerpt(3)"), max_size=3).map(",".join)
+parameters = st.one_of(
+    st.builds("filter={}".format, filters),
+    st.builds(
+        "{}={}".format, words("page", "per_page", "skip_total"), words("1", "2", "5", "0", "-1", "true", "x", "")
+    ),
+    st.builds("sort={}".format, st.lists(words(*FIELDS, *map("-{}".format, FIELDS)), max_size=3).map(",".join)),
+    st.builds("fields={}".format, lists_of_names),
+    st.builds("expand={}".format, words("author", "author.team", "readers", "posts_via_author", "team", "x", "a..b")),
+    st.builds("search={}".format, any_text.map(quoted)),
+    st.builds("cursor={}".format, words("", "x", other=any_text.map(quoted))),
+    st.builds("key={}".format, words("open", "letter", "")),
+    ascii_text,
+)
+queries = st.lists(parameters, max_size=4).map("&".join)
+lists_paths = st.builds("/api/v1/collections/{}/records{}".format, words(*NAMES), words("", "", "/"))
+single_paths = st.builds(
+    "/api/v1/collections/{}/records/{}{}".format, words(*NAMES), words(*RECORDS), words("", "", "/")
+)
+bulk_paths = st.builds("/api/v1/collections/{}/records/{}".format, words(*NAMES), words("bulk-update", "bulk-delete"))
+odd_paths = st.one_of(
+    st.builds("/api/v1/collections/{}/records/{}".format, words(*NAMES), any_text.map(quoted) | ascii_text),
+    st.builds("/api/v1/{}".format, ascii_text), lists_paths.map("{}/".format), single_paths, bulk_paths,
+)  # fmt: skip
+targets = st.one_of(
+    st.tuples(st.just("GET"), lists_paths), st.tuples(st.just("GET"), lists_paths), st.tuples(st.just("GET"), single_paths),
+    st.tuples(st.just("POST"), lists_paths), st.tuples(words("PATCH", "PUT", "DELETE"), single_paths),
+    st.tuples(st.just("POST"), bulk_paths | words("/api/v1/batch", "/api/v1/batch/")),
+    st.tuples(words("GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"), odd_paths),
+)  # fmt: skip
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text | st.sampled_from(["author-0", "news", "2026-01-01", "1.5", "post-01", "<b>x</b>"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+keys = words(
+    *(name for name in WHOLE), "id", "text", "owner", "name", "views+", "tags-", "data", "created", other=any_text
+)
+records_sent = st.dictionaries(keys, json_values, max_size=5) | st.fixed_dictionaries({"title": any_text})
+steps = st.fixed_dictionaries(
+    {"method": words("POST", "PATCH", "PUT", "DELETE", "GET"), "collection": words(*NAMES)},
+    optional={"id": words(*RECORDS), "data": records_sent},
+)
+objects = st.one_of(
+    records_sent, records_sent.map(lambda data: {"data": data}), json_values,
+    st.fixed_dictionaries({"record_ids": st.lists(words(*RECORDS), max_size=4)}, optional={"data": records_sent}),
+    st.fixed_dictionaries({"requests": st.lists(steps, max_size=4)}),
+)  # fmt: skip
+
+
+def as_json(value: Any) -> bytes:
+    return dumps(value).encode("utf-8", "surrogatepass")
+
+
+bodies = objects.map(as_json) | objects.map(as_json).map(lambda text: text[:-1]) | st.binary(max_size=20)
+usual_headers = st.one_of(
+    st.tuples(st.just("Accept"), words("*/*", "application/json", "application/json, */*")),
+    st.tuples(words("If-Match", "If-None-Match"), words("*", '"x"', "", other=ascii_text)),
+    st.tuples(st.just("X-Request-ID"), ascii_text), st.tuples(st.just("Cookie"), st.just("a=b")),
+    st.tuples(st.just("Origin"), words("https://shop.example", "null")),
+)  # fmt: skip
+odd_headers = st.one_of(
+    st.tuples(st.just("Accept"), words("text/html", "x/y", "", other=ascii_text)),
+    st.tuples(st.just("Content-Type"), words("application/json; charset=utf-8", "text/plain", "", other=ascii_text)),
+    st.tuples(st.just("Idempotency-Key"), ascii_text), st.tuples(st.just("Cookie"), st.just("sessionid=x")),
+    st.tuples(st.just("Authorization"), ascii_text | ascii_text.map("Bearer {}".format)),
+)  # fmt: skip
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    method, path = draw(targets)
+    query = draw(queries)
+    given = draw(st.lists(usual_headers, max_size=2)) + (draw(st.lists(odd_headers, max_size=1)))
+    body = draw(bodies) if method in ("POST", "PATCH", "PUT") else b""
+    if body and not any(name == "Content-Type" for name, _ in given):
+        given.append(("Content-Type", "application/json"))
+    who = draw(words(*CALLERS, "expired", "signed out"))
+    return Request(method, f"{path}?{query}" if query else path, who, given, body, by_lane=None)
+
+
+def test_whatever_comes(ways: TwoWays) -> None:
+    asked, by_lane = 0, 0
+
+    @settings(
+        max_examples=300 * STRESS, deadline=None, database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )  # fmt: skip
+    @given(requests())
+    def compare(request: Request) -> None:
+        nonlocal asked, by_lane
+        before = ways.reached_django
+        same(ways, [request])
+        asked, by_lane = asked + 1, by_lane + (ways.reached_django == before)
+
+    compare()
+    assert by_lane > asked / 4
 
 
 def test_the_clock_of_the_answers_stands_still(ways: TwoWays) -> None:
