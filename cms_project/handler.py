@@ -47,9 +47,9 @@ class DjangoHandler(BaseHandler):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__()
         self.load_middleware(is_async=False)
-        self._threads = threads or settings.HANDLER_THREADS
-        self._readers = ThreadPoolExecutor(self._threads, "django-read")
-        self._writers = ThreadPoolExecutor(self._threads, "django-write")
+        threads = threads or settings.HANDLER_THREADS
+        self._readers = ThreadPoolExecutor(threads, "django-read")
+        self._writers = ThreadPoolExecutor(threads, "django-write")
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -75,11 +75,8 @@ class DjangoHandler(BaseHandler):
 
     def close(self) -> None:
         """Let the threads finish what they hold, and end them with their connections."""
-        crews = ((self._readers, self._threads), (self._writers, self._threads), (self._streams, STREAM_THREADS))
-        for crew, size in crews:
-            for _ in range(size):
-                crew.submit(database.close)
-            crew.shutdown(wait=True)
+        for crew in (self._readers, self._writers, self._streams):
+            database.end(crew)
 
     # --- in a thread of the crew -----------------------------------------------------------
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
 from time import monotonic, thread_time
@@ -112,6 +113,20 @@ def close() -> None:
         _here.kept.close()
         _here.kept = None
     connections.close_all()
+
+
+def end(crew: ThreadPoolExecutor) -> None:
+    """Let a crew finish what it was given, and end its threads, each with its connections."""
+    size: int = crew._max_workers
+    together = threading.Barrier(size)  # or a quick thread would do it for others too
+
+    def leave() -> None:
+        together.wait()
+        close()
+
+    for _ in range(size):
+        crew.submit(leave)
+    crew.shutdown(wait=True)
 
 
 class Session:

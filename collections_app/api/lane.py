@@ -140,9 +140,7 @@ class Lane:
             if self._session is not None:
                 self._session.close()
         for crew in self._crews:
-            for _ in range(crew._max_workers):
-                crew.submit(database.close)
-            crew.shutdown(wait=True)
+            database.end(crew)
 
 
 def _by(latest: float, action: Callable[[], T]) -> T:
