@@ -16,6 +16,8 @@ import httpx
 
 from collections_app.tests.other_process import ROOT, environment
 
+SECRET_KEY = "of-a-server-under-test-" * 3
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -38,7 +40,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--port", str(self.port)],
                 cwd=ROOT,
-                env=environment(self._data_dir, **{"LOG_LEVEL": "WARNING"} | self._environ),
+                env=environment(self._data_dir, **{"LOG_LEVEL": "WARNING", "SECRET_KEY": SECRET_KEY} | self._environ),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

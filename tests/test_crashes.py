@@ -14,12 +14,14 @@ import httpx
 import pytest
 from django.db import connection
 
+from accounts import tokens
+from accounts.models import User
 from collections_app import dialects
 from collections_app.dialects import quote
 from collections_app.models import Event
-from collections_app.schema import consistency, registry
+from collections_app.schema import consistency, registry, search_index
 from collections_app.tests.threads import STRESS
-from tests.server import Server, server
+from tests.server import SECRET_KEY, Server, server
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -29,12 +31,17 @@ WRITERS = 20
 
 
 class Writer(threading.Thread):
-    """Creates, changes and deletes records of its own until the server goes; keeps what was acknowledged."""
+    """Creates, changes and deletes records of its own until the server goes; keeps what was acknowledged.
 
-    def __init__(self, url: str, name: str, tags: list[str]) -> None:
+    Every other turn it does so with pairs, in batches and in bulk: both of a pair, or neither.
+    """
+
+    def __init__(self, url: str, name: str, tags: list[str], token: str) -> None:
         super().__init__()
         self.path, self.tag, self.tags = f"{url}/api/v1/collections/notes/records", name, tags
+        self.batch, self.headers = f"{url}/api/v1/batch", {"Authorization": f"Bearer {token}"}
         self.created: list[str] = []
+        self.pairs: list[list[str]] = []  # sent, whatever came of them
         self.deleted: set[str] = set()
         self.counts: dict[str, int] = {}  # the last acknowledged value
         self.sent: dict[str, int] = {}
@@ -42,14 +49,46 @@ class Writer(threading.Thread):
         self.end = threading.Event()
 
     def run(self) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=30, headers=self.headers) as client:
             turn = 0
             while not self.end.is_set():
                 turn += 1
                 try:
-                    self._write(client, turn)
+                    (self._write_pair if turn % 2 else self._write)(client, turn)
                 except httpx.TransportError:
                     return
+
+    def _write_pair(self, client: httpx.Client, turn: int) -> None:
+        pair = [f"{self.tag}-{turn}-{place}" for place in "ab"]
+        self.pairs.append(pair)
+        data = {"title": "", "count": 0, "tag": self.tags[0], "tags": self.tags}
+        steps = [
+            {"method": "POST", "collection": "notes", "id": name, "data": data | {"title": f"pair {name}"}}
+            for name in pair
+        ] + [{"method": "PATCH", "collection": "notes", "id": name, "data": {"count": 1}} for name in pair]
+        if not self._is_done(client.post(self.batch, json={"requests": steps})):
+            return
+        self.created += pair
+        self._know(pair, 1)
+        self.sent |= dict.fromkeys(pair, 2)
+        if self._is_done(
+            client.post(f"{self.path}/bulk-update", json={"record_ids": pair, "data": {"count": 2, "tags": []}})
+        ):
+            self._know(pair, 2)
+        if turn % 3 == 0:
+            self.sent |= dict.fromkeys(pair, -1)
+            if self._is_done(client.post(f"{self.path}/bulk-delete", json={"record_ids": pair})):
+                self.deleted.update(pair)
+
+    def _know(self, pair: list[str], count: int) -> None:
+        self.counts |= dict.fromkeys(pair, count)
+        self.sent |= dict.fromkeys(pair, count)
+
+    def _is_done(self, answer: httpx.Response) -> bool:
+        if answer.status_code == 200 and not answer.json().get("failed"):
+            return True
+        self.refused[answer.status_code] += 1  # 200 too: nobody else touches these records
+        return False
 
     def _write(self, client: httpx.Client, turn: int) -> None:
         data = {"title": f"{self.tag}-{turn}", "count": 0, "tag": self.tags[0], "tags": self.tags}
@@ -88,11 +127,15 @@ def running(make_collection: Any, records: Any, tmp_path: Path, request: pytest.
         yield started
 
 
-def test_acknowledged_writes_survive_the_death_of_the_server(running: Server, records: Any) -> None:
+def test_acknowledged_writes_survive_the_death_of_the_server(
+    running: Server, records: Any, member: User, settings: Any
+) -> None:
+    settings.SECRET_KEY = SECRET_KEY  # of tokens that the server takes
+    token = tokens.issue(member).access
     tags = [records("tags").create(label=label)["id"] for label in "ab"]
     acknowledged = 0
     for number in range(ROUNDS):
-        writers = [Writer(running.url, f"{number}-{place}", tags) for place in range(WRITERS)]
+        writers = [Writer(running.url, f"{number}-{place}", tags, token) for place in range(WRITERS)]
         for writer in writers:
             writer.start()
         time.sleep(random.uniform(0.2, 1.5))
@@ -131,9 +174,13 @@ def check(writers: list[Writer]) -> int:
                 count = stored[record_id]["count"]
                 assert count in (writer.counts[record_id], writer.sent[record_id])
                 assert logged["record.updated", record_id] == count
+        for one, other in writer.pairs:
+            assert (one in stored) == (other in stored), "half a batch"
+            assert one not in stored or stored[one]["count"] == stored[other]["count"] > 0, "half a bulk update"
     assert stored == replayed()
     assert consistency.differences() == []
     if connection.vendor == "sqlite":
+        assert searched() == {(record_id, dialects.fold(row["title"])) for record_id, row in stored.items()}
         execute = dialects.current().execute
         assert execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert execute("PRAGMA foreign_key_check").fetchall() == []
@@ -151,6 +198,14 @@ def rows() -> dict[str, dict[str, Any]]:
         for source, target in cursor.fetchall():
             found[source]["tags"].append(target)
     return found
+
+
+def searched() -> set[tuple[str, str]]:
+    """What the search index says of the notes: id and folded title."""
+    collection = registry.latest().get("notes")
+    table = search_index.table(collection)
+    dialects.current().execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
+    return set(dialects.current().rows(f"SELECT id, {collection.search[0]} FROM {table}"))
 
 
 def replayed() -> dict[str, dict[str, Any]]:

@@ -185,15 +185,20 @@ class _OnSQLite:
 
     def keep(self) -> None:
         _copy(connection.settings_dict["NAME"], self._kept_file)
-        self._kept = whole_state()
+        self._kept = self._seen()
 
     def restore(self) -> dict[str, list[str]]:
         """What is stored now; afterwards it is again what was kept."""
-        found = whole_state()
+        found = self._seen()
         if found != self._kept:
             _copy(self._kept_file, connection.settings_dict["NAME"])
             totals._totals.clear()  # the numbers of events come a second time
         return found
+
+    def _seen(self) -> dict[str, list[str]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name, seq FROM sqlite_sequence ORDER BY name")
+            return whole_state() | {"sqlite_sequence": [repr(row) for row in cursor.fetchall()]}
 
 
 def _copy(source: str, target: str) -> None:
