@@ -52,7 +52,7 @@ def execute(sql: str, params: Sequence[Any] | None = ()) -> Any:
     connection is looked up once, and the driver's errors are made Django's only
     where there are any.
     """
-    wrapper: Any = connections[DEFAULT_DB_ALIAS]
+    wrapper = _django()
     try:
         return _raw(wrapper).execute(sql, params)
     except wrapper.Database.Error:
@@ -62,7 +62,7 @@ def execute(sql: str, params: Sequence[Any] | None = ()) -> Any:
 
 def executemany(sql: str, rows: Sequence[Sequence[Any]]) -> Any:
     """Run one statement for each row of parameters, on Django's connection."""
-    wrapper: Any = connections[DEFAULT_DB_ALIAS]
+    wrapper = _django()
     try:
         cursor = _raw(wrapper).cursor()
         cursor.executemany(sql, rows)
@@ -102,7 +102,6 @@ def reading(kept: Session | None = None, budget: float | None = None) -> Abstrac
 def new_session() -> Session:
     """A session of one's own, connected. It may be used in any thread, by one at a time."""
     session = _SQLite() if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else _PostgreSQL()
-    session.wrapper.inc_thread_sharing()
     session.connect()
     return session
 
@@ -190,7 +189,10 @@ class Session:
                 raise
 
     def close(self) -> None:
-        self.wrapper.close()
+        """Let go of the connection, from whichever thread, an event loop's too."""
+        raw, self.wrapper.connection = self.wrapper.connection, None
+        if raw is not None:
+            raw.close()
 
 
 class _Borrowed(Session):
@@ -322,6 +324,7 @@ class _PostgreSQL(Session):
 
 
 class _Here(threading.local):
+    django: Any = None
     open: Session | None = None
     kept: Session | None = None
 
@@ -352,6 +355,13 @@ def _raise_late(session: Session, sql: str, fault: Exception) -> None:
         raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
     _remember_slow(sql)
     raise OverBudget from fault
+
+
+def _django() -> Any:
+    """Django's wrapper of this thread's connection, which stays the same while connections come and go."""
+    if _here.django is None:
+        _here.django = connections[DEFAULT_DB_ALIAS]
+    return _here.django
 
 
 def _raw(wrapper: Any) -> Any:

@@ -67,6 +67,7 @@ class Lane:
         self._on_sqlite = connection.vendor == "sqlite"
         if self._on_sqlite:
             self._session: database.Session | None = None  # the event loop's own
+            self._opening = asyncio.Lock()
             self._writer = Writer()
         else:
             self._readers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-read")
@@ -123,11 +124,8 @@ class Lane:
             if not self._on_sqlite:
                 return await self._waiting(self._readers, partial(_in_session, action, None, THREAD_BUDGET_SECONDS))
             if self._session is None:
-                opened = await self._waiting(self._slow, database.new_session)
-                if self._session is None:
-                    self._session = opened
-                else:
-                    opened.close()  # another request was faster
+                async with self._opening:
+                    self._session = self._session or await self._waiting(self._slow, database.new_session)
             return _in_session(action, self._session, BUDGET_SECONDS)
         except database.OverBudget:
             return await self._waiting(self._slow, partial(_in_session, action, None, None))
