@@ -43,6 +43,15 @@ class Request:
     holds: Callable[[Any], bool] | None = None
 
 
+# Requests without end, and on how many connections they are sent.
+Flow = tuple[Iterator[Request], int]
+
+
+def flow(requests: Sequence[Request], connections: int = CONNECTIONS) -> Flow:
+    """These over and over; the next round goes on where the last has stopped."""
+    return itertools.cycle(requests), connections
+
+
 @dataclass(slots=True)
 class Measured:
     """What one flow of requests saw. Times are in seconds, sorted."""
@@ -62,22 +71,21 @@ class Measured:
         return self.times[min(self.count - 1, int(self.count * percent / 100))] * 1000
 
 
-def run(port: int, *flows: tuple[Sequence[Request], int], seconds: float) -> list[Measured]:
-    """Send each flow's requests in turn, over and over, on its number of connections, all at the same time.
+def run(port: int, *flows: Flow, seconds: float) -> list[Measured]:
+    """Send each flow's requests in turn, on its number of connections, all flows at the same time.
 
     Raises WrongAnswer for an answer that isn't right, ConnectionError where the server hangs up.
     """
     return uvloop.run(_run(port, flows, seconds))
 
 
-async def _run(port: int, flows: Sequence[tuple[Sequence[Request], int]], seconds: float) -> list[Measured]:
+async def _run(port: int, flows: Sequence[Flow], seconds: float) -> list[Measured]:
     loop = asyncio.get_running_loop()
     measured = [Measured() for _ in flows]
     clients: list[_Client] = []
     for (requests, connections), seen in zip(flows, measured, strict=True):
-        waiting = itertools.cycle(requests)
         for _ in range(connections):
-            _, client = await loop.create_connection(partial(_Client, waiting, seen), "127.0.0.1", port)
+            _, client = await loop.create_connection(partial(_Client, requests, seen), "127.0.0.1", port)
             clients.append(client)
     gc.collect()
     gc.disable()  # its pauses would be taken for the server's

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import common, load, pocketbase, servers
-from bench.load import CONNECTIONS, Measured, Request
+from bench.load import CONNECTIONS, Flow, Measured, Request
 from bench.systems import System
 
 WHOLE = common.SCALE >= 1
@@ -33,10 +33,10 @@ class Case:
     theirs: Wishes | None = None
     their_connections: int = CONNECTIONS
 
-    def requests(self, system: System) -> tuple[Sequence[Request], int]:
+    def flow(self, system: System) -> Flow:
         if system.name != pocketbase.NAME:
-            return self.wishes(system), CONNECTIONS
-        return (self.theirs or self.wishes)(system), self.their_connections
+            return load.flow(self.wishes(system))
+        return load.flow((self.theirs or self.wishes)(system), self.their_connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Round:
 
 def compare(systems: Sequence[System], case: Case) -> list[Round]:
     """The median round of each system."""
-    asked = [case.requests(system) for system in systems]
+    asked = [case.flow(system) for system in systems]
     found: list[list[Round]] = [[] for _ in systems]
     for system, flow in zip(systems, asked, strict=True):
         load.run(system.server.port, flow, seconds=WARM_UP)
@@ -68,7 +68,7 @@ def compare(systems: Sequence[System], case: Case) -> list[Round]:
     return [sorted(rounds, key=lambda each: each.cpu_us)[len(rounds) // 2] for rounds in found]
 
 
-def one(system: System, flow: tuple[Sequence[Request], int]) -> Round:
+def one(system: System, flow: Flow) -> Round:
     before, database = system.server.cpu, system.server.database_cpu
     (measured,) = load.run(system.server.port, flow, seconds=SECONDS)
     spent, database = system.server.cpu - before, system.server.database_cpu - database

@@ -15,13 +15,16 @@ SCANS = ("title = '{}'", "title ~ '{}'")
 
 
 def scan(system: System, expression: str) -> list[Request]:
-    """A filter that only the last record meets.
+    """A filter that only the last record meets, spelled differently each time.
 
     (PocketBase delays answers without any record, against those who guess at what they may not see.)
     """
     last = stock.title(system.shelf.rows - 1)
     wanted = expression.format(last)
-    return [system.page(filter=wanted, items=1, holds=lambda items: items[0]["title"] == last)]
+    return [
+        system.page(filter=wanted, items=1, holds=lambda items: items[0]["title"] == last, spelling=way)
+        for way in range(peers.DIFFERENT)
+    ]
 
 
 def main() -> None:
@@ -29,12 +32,12 @@ def main() -> None:
     lines = []
     with pair.running(chosen) as systems:
         for system in systems:
-            reads = peers.get_one(system), CONNECTIONS - 1
+            reads = load.flow(peers.get_one(system), CONNECTIONS - 1)
             load.run(system.server.port, reads, seconds=rounds.WARM_UP)
             (alone,) = load.run(system.server.port, reads, seconds=rounds.SECONDS)
             lines.append(_line(f"{system.name}: point reads alone", alone))
             for expression in SCANS:
-                slow = scan(system, expression), 1
+                slow = load.flow(scan(system, expression), 1)
                 load.run(system.server.port, slow, seconds=rounds.WARM_UP)
                 (undisturbed,) = load.run(system.server.port, slow, seconds=rounds.SECONDS)
                 beside, scanning = load.run(system.server.port, reads, slow, seconds=rounds.SECONDS)

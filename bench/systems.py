@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from bench import servers, stock
 from bench.load import Request
@@ -96,13 +96,17 @@ class System:
         holds: Callable[[Any], bool],
         total: int | None = None,
         items: int = PER_PAGE,
+        spelling: int = 0,
         **parameters: Any,
     ) -> Request:
-        """A page with so many items, and with this total, or without any."""
+        """A page with so many items, and with this total, or without any.
+
+        Another ``spelling`` asks the same in other bytes, so that no answer can come from memory.
+        """
         if total is None:
             parameters["skip_total"] = "true"
         counted = -1 if total is None else total
-        named = {self.word(name): value for name, value in parameters.items()}
+        query = spell({self.word(name): str(value) for name, value in parameters.items()}, spelling)
 
         def right(page: Any) -> bool:
             total, found = page[self.word("total")], page["items"]
@@ -110,9 +114,9 @@ class System:
                 return len(found) == items and total >= counted
             return len(found) == items and total == counted and holds(found)
 
-        return self.request("GET", f"{self.path(collection)}?{urlencode(named, quote_via=quote)}", holds=right)
+        return self.request("GET", f"{self.path(collection)}?{query}", holds=right)
 
-    def newest(self, number: int = 1, *, total: int | None = None) -> Request:
+    def newest(self, number: int = 1, *, total: int | None = None, spelling: int = 0) -> Request:
         """That page of all products, newest first."""
         first = stock.title(self.shelf.rows - 1 - (number - 1) * PER_PAGE)
         return self.page(
@@ -120,14 +124,15 @@ class System:
             per_page=PER_PAGE,
             sort="-created",
             total=total,
+            spelling=spelling,
             items=min(PER_PAGE, self.shelf.rows - (number - 1) * PER_PAGE),
             holds=lambda items: items[0]["title"] == first,
         )
 
-    def newest_from(self, cursor: str) -> Request:
+    def newest_from(self, cursor: str, spelling: int = 0) -> Request:
         """The page of all products that the cursor leads to, newest first."""
-        parameters = urlencode({"cursor": cursor, "per_page": PER_PAGE, "sort": "-created"})
-        return self.request("GET", f"{self.path()}?{parameters}", holds=lambda page: len(page["items"]) == PER_PAGE)
+        query = spell({"per_page": str(PER_PAGE), "sort": "-created", "cursor": cursor}, spelling)
+        return self.request("GET", f"{self.path()}?{query}", holds=lambda page: len(page["items"]) == PER_PAGE)
 
     def cursors(self, first: float, last: float) -> list[str]:
         """Cursors that lead to pages between these parts of all products (0.9: after nine of ten)."""
@@ -136,12 +141,12 @@ class System:
         while cursor is not None and passed < last * self.shelf.rows:
             if passed >= first * self.shelf.rows:
                 found.append(cursor)
-            parameters = urlencode({"cursor": cursor, "per_page": step, "sort": "-created"})
-            page = servers.ask(self.server.port, "GET", f"{self.path()}?{parameters}", token=self.token)
+            query = spell({"per_page": str(step), "sort": "-created", "cursor": cursor})
+            page = servers.ask(self.server.port, "GET", f"{self.path()}?{query}", token=self.token)
             cursor, passed = page["next_cursor"], passed + len(page["items"])
         return found
 
-    def dear(self, price: float, *, with_total: bool) -> Request:
+    def dear(self, price: float, *, with_total: bool, spelling: int = 0) -> Request:
         """Active products from that price on, the dearest first."""
         matching = self.shelf.active_from(price)
         return self.page(
@@ -149,17 +154,19 @@ class System:
             sort="-price",
             per_page=PER_PAGE,
             total=matching if with_total else None,
+            spelling=spelling,
             items=min(PER_PAGE, matching),
             holds=lambda items: not items or items[0]["price"] == self.shelf.dearest,
         )
 
-    def own_notes(self) -> Request:
+    def own_notes(self, spelling: int = 0) -> Request:
         """The first page of a collection where the rule leaves only the member's records."""
         return self.page(
             stock.NOTES,
             sort="-created",
             per_page=PER_PAGE,
             total=self.shelf.of_member,
+            spelling=spelling,
             items=min(PER_PAGE, self.shelf.of_member),
             holds=lambda items: all(item["owner"] == self.member for item in items),
         )
@@ -167,7 +174,9 @@ class System:
     def search(self, number: int) -> Request:
         """Articles with the rare word of that record in a text."""
         word, found = self.shelf.rare_word(number), self.shelf.of_word(number)
-        wish = {"search": word} if self.full_text else {"filter": f"(title ~ '{word}' || body ~ '{word}')"}
+        wish: dict[str, Any] = (
+            {"search": word} if self.full_text else {"filter": f"(title ~ '{word}' || body ~ '{word}')"}
+        )
         return self.page(
             stock.ARTICLES,
             per_page=PER_PAGE,
@@ -196,3 +205,18 @@ class System:
             body={"price": price},
             holds=lambda record: record["id"] == self.ids[number] and record["price"] == price,
         )
+
+
+def spell(parameters: Mapping[str, str], way: int = 0) -> str:
+    """A query string. Where a bit of ``way`` is set, a letter or digit of a value is written as %XX."""
+    parts = []
+    for name, value in parameters.items():
+        written = ""
+        for sign in value:
+            if sign.isascii() and sign.isalnum():
+                written += f"%{ord(sign):02X}" if way & 1 else sign
+                way >>= 1
+            else:
+                written += quote(sign, safe="")
+        parts.append(f"{name}={written}")
+    return "&".join(parts)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -18,6 +19,7 @@ from bench import load
 from bench.common import Row, table
 from bench.load import Request, WrongAnswer
 from bench.stock import Stock
+from bench.systems import spell
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,25 +90,25 @@ def test_the_load_generator_reads_whole_answers(pieces: Sequence[bytes], status:
     seen = []
     holds = None if status == 304 else lambda found: not seen.append(found)
     with answering(pieces) as port:
-        (measured,) = load.run(port, ([Request(b"GET / HTTP/1.1\r\n\r\n", status, holds)], 2), seconds=0.1)
+        (measured,) = load.run(port, load.flow([Request(b"GET / HTTP/1.1\r\n\r\n", status, holds)], 2), seconds=0.1)
     assert measured.count >= 2 and measured.times == sorted(measured.times)
     assert status == 304 or (seen and all(found == {"n": 1} for found in seen))
 
 
 def test_a_wrong_status_ends_the_load() -> None:
     with answering(BUSY) as port, pytest.raises(WrongAnswer, match="503 instead of 200"):
-        load.run(port, ([Request(b"GET / HTTP/1.1\r\n\r\n")], 2), seconds=5)
+        load.run(port, load.flow([Request(b"GET / HTTP/1.1\r\n\r\n")]), seconds=5)
 
 
 def test_a_wrong_body_ends_the_load() -> None:
     wish = Request(b"GET / HTTP/1.1\r\n\r\n", holds=lambda found: found["n"] == 2)
     with answering(PLAIN) as port, pytest.raises(WrongAnswer, match="not what was asked for"):
-        load.run(port, ([wish], 2), seconds=5)
+        load.run(port, load.flow([wish]), seconds=5)
 
 
 def test_a_server_that_hangs_up_ends_the_load() -> None:
     with answering([]) as port, pytest.raises(ConnectionError):
-        load.run(port, ([Request(b"GET / HTTP/1.1\r\n\r\n")], 1), seconds=5)
+        load.run(port, load.flow([Request(b"GET / HTTP/1.1\r\n\r\n")]), seconds=5)
 
 
 @contextmanager
@@ -138,6 +140,13 @@ def answering(pieces: Sequence[bytes]) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         accepting.join(5)
+
+
+def test_the_same_query_is_spelled_in_many_ways() -> None:
+    wish = {"sort": "-created", "per_page": "30", "filter": "price >= 1 && title ~ 'a&b'"}
+    ways = [spell(wish, way) for way in range(1000)]
+    assert len(set(ways)) == 1000
+    assert all(dict(parse_qsl(way)) == wish for way in ways)
 
 
 def test_what_the_benches_expect_is_what_the_records_say() -> None:
