@@ -30,9 +30,10 @@ from core.errors import BadRequest
 
 _STEPS = 2000  # of SQLite's machine, between two looks at the clock: some 0.1 ms
 _MAX_MEMO = 2000
-_MAX_MEMO_BYTES = 8_000_000
+_MAX_MEMO_BYTES = 4_000_000
 _MAX_ENTRY_BYTES = 40_000
 _MAX_SLOW = 1000
+_MAX_ROWS = 2000  # of one session with a budget: they still have to become an answer
 _SLOW_SECONDS = 60.0  # until a slow statement gets another chance
 _TOO_SLOW = (
     "The query took longer than {:g} seconds. Narrow it, or give the collection an index or search field for it."
@@ -210,6 +211,7 @@ class _SQLite(Session):
         self._end = 0.0  # of the time for the whole session
         self._latest: float | None = inf  # for the statement under way; None until its time is first asked for
         self._late = False
+        self._fetched = 0
 
     def connect(self) -> None:
         super().connect()
@@ -219,6 +221,7 @@ class _SQLite(Session):
         if self.budget is None:
             self._end = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
         self._late = False
+        self._fetched = 0
         raw = self.wrapper.connection
         try:
             raw.execute("BEGIN")
@@ -253,7 +256,6 @@ class _SQLite(Session):
             self._latest = self._end
         try:
             found: list[Row] = self.wrapper.connection.execute(sql, params).fetchall()
-            return found
         except self.wrapper.Database.Error as fault:
             if self._late:
                 _raise_late(self, sql, fault)
@@ -261,6 +263,11 @@ class _SQLite(Session):
                 raise
         finally:
             self._latest = inf
+        self._fetched += len(found)
+        if self._fetched > _MAX_ROWS and self.budget is not None:
+            _remember_slow(sql)
+            raise OverBudget
+        return found
 
     def _is_late(self) -> bool:
         """SQLite interrupts the statement when this is true.

@@ -221,7 +221,7 @@ def unwrap(body: Any) -> Mapping[str, Any]:
 
 def _read(call: Call, what: tuple[str, ...], unit: Callable[[Snapshot], tuple[Answer, RuleEnv]]) -> Answer:
     """What the unit answers, which is the same to the same question while the data stays as it is."""
-    key = (*what, call.query_string, id(call.principal))
+    key = (*what, call.method, call.query_string, id(call.principal))
     with database.reading() as session:
         known: tuple[Principal, Answer] | None = session.memo.get(key)
         if known is not None:
