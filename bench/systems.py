@@ -208,15 +208,17 @@ class System:
 
 
 def spell(parameters: Mapping[str, str], way: int = 0) -> str:
-    """A query string. Where a bit of ``way`` is set, a letter or digit of a value is written as %XX."""
-    parts = []
-    for name, value in parameters.items():
-        written = ""
-        for sign in value:
+    """A query string. Where a bit of ``way`` is set, a letter or digit is written as %XX."""
+
+    def written(text: str) -> str:
+        nonlocal way
+        signs = []
+        for sign in text:
             if sign.isascii() and sign.isalnum():
-                written += f"%{ord(sign):02X}" if way & 1 else sign
+                signs.append(f"%{ord(sign):02X}" if way & 1 else sign)
                 way >>= 1
             else:
-                written += quote(sign, safe="")
-        parts.append(f"{name}={written}")
-    return "&".join(parts)
+                signs.append(quote(sign, safe=""))
+        return "".join(signs)
+
+    return "&".join(f"{written(name)}={written(value)}" for name, value in parameters.items())
