@@ -19,7 +19,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from time import monotonic
 from typing import IO, Any, cast
 
@@ -111,6 +111,10 @@ class DjangoHandler(BaseHandler):
         except UnicodeDecodeError:
             status, headers, content = refusal(errors.BadRequest("The URL is not UTF-8."))
             return HttpResponse(content, status=status, headers=dict(_texts(headers)))
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            # Of unsaid length; without one, DRF would take it for a request without a body.
+            request.META["CONTENT_LENGTH"] = str(body.seek(0, SEEK_END))
+            body.seek(0)
         response = self.get_response(request)
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # what request_finished names as its sender
         return response

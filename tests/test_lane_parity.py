@@ -501,6 +501,9 @@ def test_bodies_that_are_missing_too_much_or_in_pieces(ways: TwoWays, settings: 
             Request(method, path, "admin", [json, ("Expect", "100-continue")], b'{"title": "x"}', False),
         )
     ])  # fmt: skip
+    in_pieces = Request("POST", "posts", "admin", [json, chunked], pieces=[b'{"title"', b': "x"', b"}"])
+    assert ways.by_lane(in_pieces).json()["title"] == "x"
+    ways.restore()
     # A body where none is expected.
     same(ways, [
         Request(method, path, "admin", [json], body, by_lane=False)
@@ -650,8 +653,36 @@ def test_requests_beyond_the_limit(make_two_ways: Callable[[], TwoWays], setting
 
 # --- whatever comes ---------------------------------------------------------------------------
 
-NAMES = ("posts", "posts", "posts", "notes", "rooms", "asked", "authors", "vault", "write_only", "teams", "nothing", "users", "")
-RECORDS = ("post-01", "post-03", "post-04", "post-02", "note-o", "note-p", "room-1", "asked-1", "blind", "author-0", "team-red", "gold", "no")
+NAMES = (
+    "posts",
+    "posts",
+    "posts",
+    "notes",
+    "rooms",
+    "asked",
+    "authors",
+    "vault",
+    "write_only",
+    "teams",
+    "nothing",
+    "users",
+    "",
+)
+RECORDS = (
+    "post-01",
+    "post-03",
+    "post-04",
+    "post-02",
+    "note-o",
+    "note-p",
+    "room-1",
+    "asked-1",
+    "blind",
+    "author-0",
+    "team-red",
+    "gold",
+    "no",
+)
 FIELDS = (
     "id",
     "title",
@@ -716,7 +747,9 @@ parameters = st.one_of(
     ascii_text,
 )
 good = st.sampled_from([query for query in LISTS if query])
-queries = st.just("") | good | st.tuples(good, parameters).map("&".join) | st.lists(parameters, max_size=3).map("&".join)
+queries = (
+    st.just("") | good | st.tuples(good, parameters).map("&".join) | st.lists(parameters, max_size=3).map("&".join)
+)
 lists_paths = st.builds("/api/v1/collections/{}/records{}".format, words(*NAMES), words("", "", "/"))
 single_paths = st.builds(
     "/api/v1/collections/{}/records/{}{}".format, words(*NAMES), words(*RECORDS), words("", "", "/")

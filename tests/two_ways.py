@@ -100,6 +100,10 @@ class TwoWays:
         """Take what is stored now as the state that each request meets."""
         self._state.keep()
 
+    def restore(self) -> None:
+        """Undo what was written since."""
+        self._state.restore()
+
     def by_lane(self, request: Request) -> Answer:
         return self._ask(self._with, request)
 
