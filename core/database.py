@@ -14,32 +14,35 @@ longer ends in :class:`OverBudget`, to be run again where it may take its time.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from math import inf
 from time import monotonic, thread_time
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from core.errors import BadRequest
 
-_STEPS = 2000  # of SQLite's machine, between two looks at the clock: some 0.1 ms
+_STEPS = 500  # of SQLite's machine, between two looks at the clock
+_CHUNK = 50  # rows, likewise
 _MAX_MEMO = 2000
 _MAX_MEMO_BYTES = 4_000_000
 _MAX_ENTRY_BYTES = 40_000
 _MAX_SLOW = 1000
 _MAX_ROWS = 2000  # of one session with a budget: they still have to become an answer
 _SLOW_SECONDS = 60.0  # until a slow statement gets another chance
+_STRIKES = 4
 _TOO_SLOW = (
     "The query took longer than {:g} seconds. Narrow it, or give the collection an index or search field for it."
 )
 
 Row = tuple[Any, ...]
+
+# Words of SQL that make each row dear, so that a look at the clock between rows comes too late.
+never_on_budget: set[str] = set()
 
 
 class OverBudget(Exception):
@@ -85,8 +88,8 @@ def rows(sql: str, params: Sequence[Any] | None = ()) -> list[Row]:
 def reading(kept: Session | None = None, budget: float | None = None) -> AbstractContextManager[Session]:
     """The reading session of this thread, to be entered; the one under way if there is one.
 
-    ``kept`` is a session of the caller's own, ``budget`` the seconds that each of its
-    statements may take. Where Django's connection is in a transaction, the session is on that
+    ``kept`` is a session of the caller's own, ``budget`` the seconds that its reads may
+    take. Where Django's connection is in a transaction, the session is on that
     connection, and sees what the transaction has written.
     """
     if _here.open is not None:
@@ -208,18 +211,19 @@ class _SQLite(Session):
         wrapper.settings_dict["OPTIONS"]["init_command"] += ";PRAGMA query_only=1"
         super().__init__(wrapper)
         self._state = -1
-        self._end = 0.0  # of the time for the whole session
-        self._latest: float | None = inf  # for the statement under way; None until its time is first asked for
-        self._late = False
+        self._latest = self._latest_cpu = 0.0
+        self._running = self._late = False
         self._fetched = 0
 
     def connect(self) -> None:
         super().connect()
-        self.wrapper.connection.set_progress_handler(self._is_late, _STEPS)
+        self.wrapper.connection.set_progress_handler(self._interrupts, _STEPS)
 
     def begin(self) -> None:
         if self.budget is None:
-            self._end = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
+            self._latest = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
+        else:
+            self._latest, self._latest_cpu = monotonic() + self.budget, thread_time() + self.budget
         self._late = False
         self._fetched = 0
         raw = self.wrapper.connection
@@ -248,38 +252,44 @@ class _SQLite(Session):
                     raise
 
     def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
-        if self.budget is not None:
-            if sql in _slow and _is_slow(sql):
-                raise OverBudget
-            self._latest = None
-        else:
-            self._latest = self._end
+        if self.budget is not None and (any(word in sql for word in never_on_budget) or _slow.knows(sql, params)):
+            raise OverBudget
+        self._running = True
         try:
-            found: list[Row] = self.wrapper.connection.execute(sql, params).fetchall()
+            cursor = self.wrapper.connection.execute(sql, params)
+            found: list[Row] = cursor.fetchmany(_CHUNK)
+            if len(found) == _CHUNK:
+                while not self._is_late() and (more := cursor.fetchmany(_CHUNK)):
+                    found += more
         except self.wrapper.Database.Error as fault:
             if self._late:
-                _raise_late(self, sql, fault)
+                self._refuse(sql, params, fault)
             with self.wrapper.wrap_database_errors:
                 raise
         finally:
-            self._latest = inf
+            self._running = False
         self._fetched += len(found)
-        if self._fetched > _MAX_ROWS and self.budget is not None:
-            _remember_slow(sql)
-            raise OverBudget
+        if self._is_late() or (self.budget is not None and self._fetched > _MAX_ROWS):
+            self._refuse(sql, params, None)
+        if self.budget is not None:
+            _slow.was_quick(sql)
         return found
 
-    def _is_late(self) -> bool:
-        """SQLite interrupts the statement when this is true.
+    def _refuse(self, sql: str, params: Sequence[Any] | None, fault: Exception | None) -> NoReturn:
+        if self.budget is None:
+            raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
+        _slow.add(sql, params)
+        raise OverBudget from fault
 
-        A budget is not of time that passes, for this thread may be waiting for a processor.
-        """
-        latest = self._latest
-        if latest is None:
-            self._latest = thread_time() + (self.budget or 0)
-            return False
-        self._late = (monotonic() if self.budget is None else thread_time()) > latest
+    def _is_late(self) -> bool:
+        """Whether the time is up. A budget is not of time that passes, for this thread may be
+        waiting for a processor; but the clock on the wall is the cheaper one to look at."""
+        self._late = monotonic() > self._latest and (self.budget is None or thread_time() > self._latest_cpu)
         return self._late
+
+    def _interrupts(self) -> bool:
+        """Asked by SQLite, which counts the steps of all statements, also of those that only begin or end."""
+        return self._running and self._is_late()
 
 
 class _PostgreSQL(Session):
@@ -300,12 +310,12 @@ class _PostgreSQL(Session):
     def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
         if self.budget is None:
             return self._rows(sql, params)
-        if _is_slow(sql):
+        if _slow.knows(sql, params):
             raise OverBudget
         started = monotonic()
         found = self._rows(sql, params)
         if monotonic() - started > self.budget:
-            _remember_slow(sql)
+            _slow.add(sql, params)  # no statement is stopped, but the next one goes elsewhere
         return found
 
     def _rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
@@ -325,7 +335,7 @@ class _PostgreSQL(Session):
             return found
         except self.wrapper.Database.Error as fault:
             if getattr(fault, "sqlstate", "") == "57014":
-                _raise_late(self, sql, fault)
+                raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
             with self.wrapper.wrap_database_errors:
                 raise
 
@@ -337,31 +347,45 @@ class _Here(threading.local):
 
 
 _here = _Here()
-# Statements that have been found slow, and when; those of all sessions of the process.
-_slow: OrderedDict[str, float] = OrderedDict()
 
 
-def _is_slow(sql: str) -> bool:
-    found = _slow.get(sql)
-    if found is None:
-        return False
-    if monotonic() - found < _SLOW_SECONDS:
-        return True
-    _slow.pop(sql, None)
-    return False
+class _SlowStatements:
+    """Which statements, with which parameters, were over budget lately; the same for all sessions.
+
+    A first page is quick where the thousandth is not. So a statement is known with its
+    parameters, and by itself only when it was slow several times running; then one time in
+    a few it is tried again.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[int, float] = {}
+        self._strikes: dict[str, int] = {}
+
+    def knows(self, sql: str, params: Sequence[Any] | None) -> bool:
+        if not self._until:
+            return False
+        until = self._until.get(hash((sql, *(params or ()))))
+        if until is not None and monotonic() < until:
+            return True
+        strikes = self._strikes.get(sql, 0)
+        if strikes < _STRIKES:
+            return False
+        self._strikes[sql] = strikes + 1
+        return strikes % _STRIKES != 0
+
+    def add(self, sql: str, params: Sequence[Any] | None) -> None:
+        if len(self._until) >= _MAX_SLOW:
+            self._until.clear()
+            self._strikes.clear()
+        self._until[hash((sql, *(params or ())))] = monotonic() + _SLOW_SECONDS
+        self._strikes[sql] = self._strikes.get(sql, 0) + 1
+
+    def was_quick(self, sql: str) -> None:
+        if self._strikes:
+            self._strikes.pop(sql, None)
 
 
-def _remember_slow(sql: str) -> None:
-    _slow[sql] = monotonic()
-    while len(_slow) > _MAX_SLOW:
-        _slow.popitem(last=False)
-
-
-def _raise_late(session: Session, sql: str, fault: Exception) -> None:
-    if session.budget is None:
-        raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
-    _remember_slow(sql)
-    raise OverBudget from fault
+_slow = _SlowStatements()
 
 
 def _django() -> Any:

@@ -13,7 +13,7 @@ from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.snapshot import Snapshot
 from core.errors import BadRequest
 
-_TAGS = re.compile(r"<[^>]*>")
+_TAGS = re.compile(r"<[^<>]*>")  # in time that grows with the text, whatever it is
 
 
 def check(

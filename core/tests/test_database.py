@@ -29,7 +29,7 @@ def table(committed_db: None) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_slow_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_slow", type(database._slow)())
+    monkeypatch.setattr(database, "_slow", database._SlowStatements())
 
 
 def count(table: str) -> int:
@@ -120,9 +120,20 @@ def test_a_statement_over_budget_stops_and_is_known_from_then_on(table: str) -> 
 
 def test_a_slow_statement_gets_another_chance_in_time(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_SLOW_SECONDS", 0)
-    database._remember_slow(f"SELECT count(*) FROM {table}")
+    database._slow.add(f"SELECT count(*) FROM {table}", ())
     with database.reading(budget=0.5):
         assert count(table) == 0
+
+
+def test_other_parameters_are_another_statement_until_it_is_slow_with_many(table: str) -> None:
+    slow = database._SlowStatements()
+    slow.add("page", (1000,))
+    assert slow.knows("page", (1000,)) and not slow.knows("page", (1,))
+    for page in range(1001, 1010):
+        slow.add("page", (page,))
+    assert {slow.knows("page", (1,)) for _ in range(20)} == {True, False}, "now and then it gets a chance"
+    slow.was_quick("page")
+    assert not slow.knows("page", (1,))
 
 
 def test_many_rows_are_over_budget_too() -> None:
