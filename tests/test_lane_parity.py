@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from accounts import tokens
 from accounts.models import SignIn, User
 from collections_app.tests.threads import STRESS
-from tests.two_ways import NOW, Request, TwoWays, get, send, stand_still
+from core import clock
+from tests.two_ways import NOW, Request, TwoWays, get, send, stand_still, told
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -67,6 +68,14 @@ def house(make_collection: Any, records: Any, owner: User, member: User) -> None
         create_rule="@request.body.name ~ 'let' && @request.method = 'POST'", update_rule="@request.auth.role = 'user'",
         delete_rule="@request.query.key = name",
     )  # fmt: skip
+    make_collection(
+        "dated", name="text", until="datetime", post=relation("posts"),
+        list_rule="until > @now", view_rule="until > @now", create_rule=None, update_rule="until > @now",
+    )  # fmt: skip
+    season = "@now < '2026-02-01T00:00:00Z'"
+    make_collection(
+        "season", name="text", post=relation("posts"), list_rule=season, view_rule=season, create_rule=season
+    )
     make_collection("write_only", name="text", **PUBLIC | {"list_rule": "1 = 2", "view_rule": "1 = 2"})
     for name in ("red", "blue"):
         records("teams").create(id=f"team-{name}", name=name)
@@ -93,6 +102,9 @@ def house(make_collection: Any, records: Any, owner: User, member: User) -> None
     records("memberships").create(id="membership", user=str(member.id), room="room-1")
     records("asked").create(id="asked-1", name="letter")
     records("write_only").create(id="blind", name="x")
+    for number, until in enumerate(["2026-01-20T00:00:00Z", "2026-02-20T00:00:00Z", "2026-04-20T00:00:00Z", None]):
+        records("dated").create(id=f"dated-{number}", name="x", until=until, post="post-01")
+    records("season").create(id="season-1", name="x", post="post-01")
 
 
 @pytest.fixture
@@ -267,6 +279,46 @@ def test_what_the_rules_say_to_everybody(ways: TwoWays) -> None:
         ("POST", BATCH, {"requests": [{"method": "PATCH", "collection": "notes", "id": "note-m", "data": {"text": "x"}}]}),
     ]  # fmt: skip
     same(ways, [send(method, path, data, who) for method, path, data in writes for who in CALLERS])
+
+
+MOMENTS = ("@now", "@today", "@todayStart", "@todayEnd", "@yesterday", "@tomorrow", "@monthStart", "@monthEnd",
+           "@yearStart", "@yearEnd")  # fmt: skip
+NUMBERS = ("@second", "@minute", "@hour", "@day", "@month", "@year", "@weekday")
+
+
+def test_what_depends_on_the_time_goes_with_it(
+    make_two_ways: Callable[[], TwoWays], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was answered before is no answer later, though nothing has been written."""
+    asked = [
+        "dated", "dated?per_page=1", "dated/dated-0", "dated/dated-1", "dated/dated-2", "dated/dated-3",
+        "dated?sort=post.title", "dated?filter=post.views=10&per_page=1", "season", "season/season-1",
+        "season?per_page=1&filter=name='x'", "posts/post-01?expand=dated_via_post", "posts/post-01?expand=season_via_post",
+        "posts?filter=dated_via_post.name?='x'", "posts?filter=season_via_post.name?='x'", "dated?expand=post.season_via_post",
+        "posts?filter=@collection.season.name?='x'&per_page=1",
+        *(f"posts?filter=published{operator}{moment}&per_page=2" for operator in "<>" for moment in MOMENTS),
+        *(f"posts?filter=views{operator}{number}&per_page=2" for operator in ("<=", ">=") for number in NUMBERS),
+        *(f"posts?filter=10<={number}&per_page=2" for number in NUMBERS),
+        *(f"posts?filter=@now{operator}'2026-02-01T00:00:00Z'&per_page=2" for operator in "<>"),
+    ]  # fmt: skip
+    requests = [get(path, who) for path in asked for who in ("anonymous", "member", "admin")]
+    first, unspoilt = make_two_ways(), make_two_ways()
+    then = [told(first.by_lane(request)) for request in requests]
+    assert [told(first.by_lane(request)) for request in requests] == then
+    monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(days=46, hours=3))
+    differences = []
+    for request in requests:
+        now, fresh = told(first.by_lane(request)), told(unspoilt.by_lane(request))
+        if now != fresh:
+            differences.append(f"{request}\n    {now}\n    {fresh}")
+    assert not differences, "\n".join(differences)
+    later = [told(first.by_lane(request)) for request in requests]
+    changed = {
+        str(request)
+        for request, one, other in zip(requests, then, later, strict=True)
+        if one[0] != other[0] or one[2].partition(b'"request_id"')[0] != other[2].partition(b'"request_id"')[0]
+    }
+    assert len(changed) > 20, changed
 
 
 def test_who_creates_their_own_note(ways: TwoWays, owner: User, member: User) -> None:

@@ -172,19 +172,6 @@ def test_point_reads_go_on_while_scans_take_their_time(many: None, lane: Any, mo
 JSON = {"Content-Type": "application/json"}
 
 
-def test_a_deep_page_or_a_common_value_is_slow_for_itself_only(many: None, lane: Any, threads: list[str]) -> None:
-    app = lane()
-
-    async def ask() -> None:
-        for _ in range(2):
-            assert (await call(app, "GET", f"{THINGS}?page=1990&per_page=30&skip_total=true")).status == 200
-        threads.clear()
-        assert (await call(app, "GET", f"{THINGS}?page=1&per_page=30&skip_total=true")).status == 200
-
-    run(ask)
-    assert not any(map(is_slow, threads))
-
-
 def test_a_query_over_the_time_limit_is_refused_and_nothing_else(many: None, lane: Any, settings: Any) -> None:
     settings.QUERY_TIMEOUT_MS = 10
     database.close()
