@@ -133,8 +133,11 @@ def test_a_scan_runs_where_it_holds_up_nobody(many: None, lane: Any, threads: li
     assert list(map(is_slow, threads)) == [on_sqlite, False, False, True]
 
 
-def test_point_reads_go_on_while_scans_take_their_time(many: None, lane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_point_reads_go_on_while_scans_take_their_time(
+    many: None, lane: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     """All threads for what is slow stand still in the middle of it, and others are read and written."""
+    settings.BUSY_TIMEOUT_MS = 60_000  # of patience with those that wait for a thread
     app = lane()
     go_on = threading.Event()
     standing: list[str] = []
