@@ -359,7 +359,7 @@ class _SlowStatements:
 
     def __init__(self) -> None:
         self._until: dict[int, float] = {}
-        self._strikes: dict[str, int] = {}
+        self._strikes: dict[int, int] = {}
 
     def knows(self, sql: str, params: Sequence[Any] | None) -> bool:
         if not self._until:
@@ -367,10 +367,10 @@ class _SlowStatements:
         until = self._until.get(hash((sql, *(params or ()))))
         if until is not None and monotonic() < until:
             return True
-        strikes = self._strikes.get(sql, 0)
+        strikes = self._strikes.get(hash(sql), 0)
         if strikes < _STRIKES:
             return False
-        self._strikes[sql] = strikes + 1
+        self._strikes[hash(sql)] = strikes + 1
         return strikes % _STRIKES != 0
 
     def add(self, sql: str, params: Sequence[Any] | None) -> None:
@@ -378,11 +378,11 @@ class _SlowStatements:
             self._until.clear()
             self._strikes.clear()
         self._until[hash((sql, *(params or ())))] = monotonic() + _SLOW_SECONDS
-        self._strikes[sql] = self._strikes.get(sql, 0) + 1
+        self._strikes[hash(sql)] = self._strikes.get(hash(sql), 0) + 1
 
     def was_quick(self, sql: str) -> None:
         if self._strikes:
-            self._strikes.pop(sql, None)
+            self._strikes.pop(hash(sql), None)
 
 
 _slow = _SlowStatements()

@@ -38,7 +38,9 @@ from core.errors import ServiceUnavailable
 BUDGET_SECONDS = 0.003  # of a read on the event loop
 THREAD_BUDGET_SECONDS = 0.1  # of a statement in a thread that quick reads share
 SLOW_THREADS = 2
-MAX_BODY_BYTES = 100_000  # what is longer takes its time to be parsed, which the event loop has not
+# What is longer takes its time to be understood, which the event loop has not.
+MAX_BODY_BYTES = 100_000
+MAX_QUERY_CHARACTERS = 1000
 ROOT = "/api/v1/"
 
 # With these, more is asked than the lane knows of.
@@ -110,7 +112,9 @@ class Lane:
         )
         token = _token(headers)
         if method == "GET":
-            return await self._reading(partial(_signed, token, call, operation, *args))
+            read = partial(_signed, token, call, operation, *args)
+            at_once = len(call.query_string) <= MAX_QUERY_CHARACTERS
+            return await (self._reading(read) if at_once else self._reading_slowly(read))
         body = b"" if method == "DELETE" else await _body(receive)
         if not self._on_sqlite:
             return await self._waiting(self._writers, partial(_write, token, body, call, operation, *args))
@@ -129,7 +133,10 @@ class Lane:
                     self._session = self._session or await self._waiting(self._slow, database.new_session)
             return _in_session(action, self._session, BUDGET_SECONDS)
         except database.OverBudget:
-            return await self._waiting(self._slow, partial(_in_session, action, None, None))
+            return await self._reading_slowly(action)
+
+    async def _reading_slowly(self, action: Callable[[], T]) -> T:
+        return await self._waiting(self._slow, partial(_in_session, action, None, None))
 
     async def _waiting(self, crew: ThreadPoolExecutor, action: Callable[[], T]) -> T:
         """The action in a thread of the crew; ServiceUnavailable if its turn does not come in time."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,6 +99,8 @@ class Writer:
                     self._commit(jobs)
                 except BaseException as error:  # noqa: BLE001  # raised where the futures are awaited
                     let_go_of_cursors(error)
+                    # Who has stood in line behind it would begin to wait anew.
+                    self._gather(jobs, 0, sys.maxsize)
                     for job in jobs:
                         job.error = error
                 self._size = len(jobs)
@@ -105,10 +108,10 @@ class Writer:
         finally:
             connections.close_all()
 
-    def _gather(self, jobs: list[_Job], seconds: float) -> None:
+    def _gather(self, jobs: list[_Job], seconds: float, most: int = MAX_JOBS) -> None:
         """Add the jobs that are there; wait that long for as many as there were the last time."""
         latest = monotonic() + seconds
-        while len(jobs) < MAX_JOBS:
+        while len(jobs) < most:
             left = latest - monotonic() if seconds and len(jobs) < self._size else 0
             try:
                 job = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()

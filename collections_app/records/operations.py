@@ -229,7 +229,7 @@ def _read(call: Call, what: tuple[str, ...], unit: Callable[[Snapshot], tuple[An
         answer, env = with_schema(unit, reads=True)
         if not env.fleeting:
             # With the principal, so that no other can come to have its id.
-            session.remember(key, (call.principal, answer), len(answer.body))
+            session.remember(key, (call.principal, answer), len(answer.body) + len(call.query_string) + 1000)
         return answer
 
 

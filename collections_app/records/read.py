@@ -22,6 +22,7 @@ from core.errors import BadRequest, NotFound
 
 MAX_ID = 64
 _MAX_PLANS = 2000
+_MAX_KEPT = 4000  # characters: nobody repeats a longer statement
 
 
 def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snapshot) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
     mark = dialects.current().placeholder
     page_sql = f"SELECT {reader.columns} {source} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
     made = _Plan(reader, order, source, order_params, page_sql)
-    if order.for_all:
+    if order.for_all and len(page_sql) <= _MAX_KEPT:
         if len(plans) >= _MAX_PLANS:
             plans.clear()
         plans[key] = made

@@ -19,6 +19,7 @@ from collections_app.schema import registry
 from core import database
 
 MAX_TOTALS = 2000
+MAX_CHARACTERS = 4000  # of a statement: nobody repeats a longer one
 
 # What was counted: the statement and its parameters → the state's name and the total.
 _totals: dict[tuple[Any, ...], tuple[Any, int]] = {}
@@ -41,9 +42,10 @@ def count(source: str, params: Sequence[Any]) -> int:
             if known is not None and known[0] == _ask("SELECT pg_current_snapshot()::text")[0]:
                 return known[1]
             total, state = _ask(f"SELECT count(*), pg_current_snapshot()::text {source}", params)
-        if len(_totals) >= MAX_TOTALS:
-            _totals.clear()
-        _totals[key] = (state, total)
+        if len(source) <= MAX_CHARACTERS:
+            if len(_totals) >= MAX_TOTALS:
+                _totals.clear()
+            _totals[key] = (state, total)
         return total
 
 
