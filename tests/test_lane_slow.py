@@ -175,6 +175,24 @@ def test_point_reads_go_on_while_scans_take_their_time(
 JSON = {"Content-Type": "application/json"}
 
 
+def test_a_value_that_makes_a_question_slow_does_not_slow_it_down_for_others(
+    many: None, lane: Any, threads: list[str]
+) -> None:
+    """Pages far down, common words and frequent values are the same SQL as their quick sisters."""
+    app = lane()
+
+    async def ask() -> None:
+        slow = f"{THINGS}?sort=note&skip_total=true&per_page=3&filter=number>="
+        for number in (0, 1, 2):
+            assert len((await call(app, "GET", f"{slow}{number}")).json()["items"]) == 3
+        threads.clear()
+        for number in range(5):
+            assert len((await call(app, "GET", f"{slow}{ROWS - number}")).json()["items"]) == min(number + 1, 3)
+
+    run(ask)
+    assert not any(map(is_slow, threads)), threads
+
+
 def test_a_query_over_the_time_limit_is_refused_and_nothing_else(many: None, lane: Any, settings: Any) -> None:
     settings.QUERY_TIMEOUT_MS = 10
     database.close()
