@@ -222,7 +222,7 @@ class _VerifiedAccess:
         self._principal: Principal | None = None
 
     def principal(self) -> Principal:
-        found = database.rows(self._statement, self._keys)
+        found = database.rows(self._statement, self._keys, keyed=True)
         row = found[0] if found else None
         if self._principal is None or row != self._row:
             if row is None or credential_stamp(*row[:4]) != self._stamp:

@@ -50,9 +50,9 @@ class SQLite:
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> Any:
         return database.executemany(sql, rows)
 
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[database.Row]:
+    def rows(self, sql: str, params: Sequence[Any] = (), *, keyed: bool = False) -> list[database.Row]:
         """All rows of a SELECT; a reading session's, where one is under way."""
-        return database.rows(sql, params)
+        return database.rows(sql, params, keyed=keyed)
 
     def fold(self, sql: str) -> str:
         return f"cms_fold({sql})"
@@ -100,8 +100,8 @@ class PostgreSQL(SQLite):
         # Without parameters a % in the text is just that.
         return database.execute(sql, params or None)
 
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[database.Row]:
-        return database.rows(sql, params or None)
+    def rows(self, sql: str, params: Sequence[Any] = (), *, keyed: bool = False) -> list[database.Row]:
+        return database.rows(sql, params or None, keyed=keyed)
 
     def fold(self, sql: str) -> str:
         return f'upper({sql} COLLATE "und-x-icu")'

@@ -76,11 +76,14 @@ def executemany(sql: str, rows: Sequence[Sequence[Any]]) -> Any:
             raise
 
 
-def rows(sql: str, params: Sequence[Any] | None = ()) -> list[Row]:
-    """All rows of a SELECT, on the reading session under way, else on Django's connection."""
+def rows(sql: str, params: Sequence[Any] | None = (), *, keyed: bool = False) -> list[Row]:
+    """All rows of a SELECT, on the reading session under way, else on Django's connection.
+
+    ``keyed``: it looks for one row by its key, and if that ever takes long, that is not its fault.
+    """
     session = _here.open
     if session is not None:
-        return session.rows(sql, params)
+        return session.rows(sql, params, keyed=keyed)
     found: list[Row] = execute(sql, params).fetchall()
     return found
 
@@ -184,7 +187,7 @@ class Session:
         finally:
             self.__enter__()
 
-    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+    def rows(self, sql: str, params: Sequence[Any] | None, *, keyed: bool = False) -> list[Row]:
         try:
             found: list[Row] = _raw(self.wrapper).execute(sql, params).fetchall()
             return found
@@ -251,7 +254,7 @@ class _SQLite(Session):
                 with self.wrapper.wrap_database_errors:
                     raise
 
-    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
+    def rows(self, sql: str, params: Sequence[Any] | None, *, keyed: bool = False) -> list[Row]:
         if self.budget is not None and (any(word in sql for word in never_on_budget) or _slow.knows(sql, params)):
             raise OverBudget
         self._running = True
@@ -307,8 +310,8 @@ class _PostgreSQL(Session):
     def begin(self) -> None:
         self.forget()
 
-    def rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
-        if self.budget is None:
+    def rows(self, sql: str, params: Sequence[Any] | None, *, keyed: bool = False) -> list[Row]:
+        if self.budget is None or keyed:
             return self._rows(sql, params)
         if _slow.knows(sql, params):
             raise OverBudget

@@ -30,6 +30,7 @@ from accounts.principals import ANONYMOUS, Principal
 from collections_app.records import operations
 from collections_app.records.group_commit import Writer
 from collections_app.records.operations import Answer, Call
+from collections_app.schema import registry
 from core import database, json
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 from core.error_adapter import domain_error
@@ -41,6 +42,7 @@ SLOW_THREADS = 2
 # What is longer takes its time to be understood, which the event loop has not.
 MAX_BODY_BYTES = 100_000
 MAX_QUERY_CHARACTERS = 1000
+ATTEMPTS = 3  # to read while the schema is being changed
 ROOT = "/api/v1/"
 
 # With these, more is asked than the lane knows of.
@@ -66,7 +68,8 @@ class Lane:
         self._app = app
         self._fixed = fixed or {}
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "lane-slow")
-        self._crews = [self._slow]
+        self._schema = ThreadPoolExecutor(1, "lane-schema")  # which nobody's slow query may hold up
+        self._crews = [self._slow, self._schema]
         self._on_sqlite = connection.vendor == "sqlite"
         if self._on_sqlite:
             self._session: database.Session | None = None  # the event loop's own
@@ -125,15 +128,19 @@ class Lane:
 
     async def _reading(self, action: Callable[[], T]) -> T:
         """What the action finds in a reading session: at once, or where it may take its time."""
-        try:
-            if not self._on_sqlite:
-                return await self._waiting(self._readers, partial(_in_session, action, None, THREAD_BUDGET_SECONDS))
-            if self._session is None:
-                async with self._opening:
-                    self._session = self._session or await self._waiting(self._slow, database.new_session)
-            return _in_session(action, self._session, BUDGET_SECONDS)
-        except database.OverBudget:
-            return await self._reading_slowly(action)
+        for _ in range(ATTEMPTS):
+            try:
+                if not self._on_sqlite:
+                    return await self._waiting(self._readers, partial(_in_session, action, None, THREAD_BUDGET_SECONDS))
+                if self._session is None:
+                    async with self._opening:
+                        self._session = self._session or await self._waiting(self._schema, database.new_session)
+                return _in_session(action, self._session, BUDGET_SECONDS)
+            except registry.NotLoaded:
+                await self._waiting(self._schema, registry.latest)
+            except database.OverBudget:
+                break
+        return await self._reading_slowly(action)
 
     async def _reading_slowly(self, action: Callable[[], T]) -> T:
         return await self._waiting(self._slow, partial(_in_session, action, None, None))

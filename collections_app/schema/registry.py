@@ -30,13 +30,17 @@ _latest: Snapshot | None = None
 _pinned: ContextVar[Snapshot | None] = ContextVar("schema_snapshot", default=None)
 
 
+class NotLoaded(Exception):
+    """A reading session on a budget has no time to load the schema: call :func:`latest` elsewhere, and come back."""
+
+
 class SchemaMoved(Exception):
     """The schema changed under a write that had not begun; do it again on the new one."""
 
 
 def read_version() -> int:
     """The schema epoch as committed (or as this transaction sees it)."""
-    found = dialects.current().rows("SELECT version FROM schema_epoch WHERE id = 1")
+    found = dialects.current().rows("SELECT version FROM schema_epoch WHERE id = 1", keyed=True)
     return int(found[0][0]) if found else 0
 
 
@@ -114,7 +118,7 @@ def _read(unit: Callable[[Snapshot], T]) -> T:
             snapshot = _latest
             if snapshot is None or (session.settled and snapshot.version != version_in(session)):
                 if session.budget is not None:
-                    raise database.OverBudget  # to be loaded where there is time for it
+                    raise NotLoaded
                 with session.suspended():
                     latest()
                 continue
