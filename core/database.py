@@ -28,8 +28,8 @@ from core.errors import BadRequest
 
 _STEPS = 500  # of SQLite's machine, between two looks at the clock
 _CHUNK = 50  # rows, likewise
-_MAX_MEMO = 2000
-_MAX_MEMO_BYTES = 4_000_000
+_MAX_MEMO = 8000
+_MAX_MEMO_BYTES = 8_000_000
 _MAX_ENTRY_BYTES = 40_000
 _MAX_SLOW = 1000
 _MAX_ROWS = 2000  # of one session with a budget: they still have to become an answer

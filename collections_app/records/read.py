@@ -22,6 +22,7 @@ from core.errors import BadRequest, NotFound
 
 MAX_ID = 64
 _MAX_PLANS = 2000
+_DEEP = 1000  # rows to skip: as many are soon skipped as counted
 _MAX_KEPT = 4000  # characters: nobody repeats a longer statement
 
 
@@ -39,8 +40,7 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
         rows, next_cursor = _by_cursor(plan, where, params, query)
         items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
         return {"items": items, "per_page": query.per_page, "next_cursor": next_cursor}
-    offset = (query.page - 1) * query.per_page
-    rows = dialects.current().rows(plan.page_sql, [*params, *plan.order_params, query.per_page, offset])
+    rows = _page(plan, params, query)
     items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
     total = -1 if query.skip_total else _total(plan.source, params, query, len(items))
     return {
@@ -61,6 +61,7 @@ class _Plan:
     source: str
     order_params: list[Any]
     page_sql: str
+    from_end_sql: str  # the same in the opposite order; empty where there is none
 
 
 def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: RuleEnv, snapshot: Snapshot) -> _Plan:
@@ -80,13 +81,30 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
     order_sql, order_params = order.sql()
     source = f"FROM {quote(collection.table)} AS t{_clause(where)}"
     mark = dialects.current().placeholder
-    page_sql = f"SELECT {reader.columns} {source} ORDER BY {order_sql} LIMIT {mark} OFFSET {mark}"
-    made = _Plan(reader, order, source, order_params, page_sql)
+    page = f"SELECT {reader.columns} {source} ORDER BY {{}} LIMIT {mark} OFFSET {mark}"
+    page_sql = page.format(order_sql)
+    from_end_sql = "" if order.random else page.format(order.sql(opposite=True)[0])
+    made = _Plan(reader, order, source, order_params, page_sql, from_end_sql)
     if order.for_all and len(page_sql) <= _MAX_KEPT:
         if len(plans) >= _MAX_PLANS:
             plans.clear()
         plans[key] = made
     return made
+
+
+def _page(plan: _Plan, params: Sequence[Any], query: Query) -> list[database.Row]:
+    """The rows of a numbered page. Those of a deep one are counted off from whichever end is nearer."""
+    rows = dialects.current().rows
+    limit, offset = query.per_page, (query.page - 1) * query.per_page
+    if offset >= _DEEP and plan.from_end_sql:
+        total = totals.count_settled(plan.source, params)
+        if total is not None and offset >= total:
+            return []
+        if total is not None and offset > total // 2:
+            limit = min(limit, total - offset)
+            found = rows(plan.from_end_sql, [*params, *plan.order_params, limit, total - offset - limit])
+            return found[::-1]
+    return rows(plan.page_sql, [*params, *plan.order_params, limit, offset])
 
 
 def get(

@@ -53,17 +53,18 @@ class Order:
         """Names the order, so that a cursor isn't taken for another list's."""
         return hashlib.blake2b(self._text.encode(), digest_size=4).hexdigest()
 
-    def sql(self) -> tuple[str, list[Any]]:
-        """The ORDER BY list and its parameters."""
+    def sql(self, *, opposite: bool = False) -> tuple[str, list[Any]]:
+        """The ORDER BY list and its parameters; ``opposite`` from the end to the beginning."""
         if self.random:
             return dialects.current().random, []
         postgresql = dialects.current().name == "postgresql"
         parts: list[str] = []
         params: list[Any] = []
         for key in self.keys:
-            direction = "DESC" if key.descending else "ASC"
+            descending = key.descending is not opposite
+            direction = "DESC" if descending else "ASC"
             # SQLite sorts NULL first by itself; PostgreSQL has to be told.
-            nulls = (" NULLS LAST" if key.descending else " NULLS FIRST") if key.nullable and postgresql else ""
+            nulls = (" NULLS LAST" if descending else " NULLS FIRST") if key.nullable and postgresql else ""
             parts.append(f"{key.sql} {direction}{nulls}")
             params += key.params
         return ", ".join(parts), params

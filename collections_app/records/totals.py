@@ -49,6 +49,12 @@ def count(source: str, params: Sequence[Any]) -> int:
         return total
 
 
+def count_settled(source: str, params: Sequence[Any]) -> int | None:
+    """The same where the session reads one state of the database; None where the rows may be others by now."""
+    with database.reading() as session:
+        return count(source, params) if session.settled else None
+
+
 def last_event(session: database.Session) -> int:
     """The number of the last event that there ever was, in the state that this session on SQLite reads."""
     number: int | None = session.memo.get("last event")

@@ -71,10 +71,12 @@ def remove(collection: CollectionDef, record_ids: Iterable[str]) -> None:
 
 def condition(collection: CollectionDef, field_ids: Iterable[str], needle: str, alias: str) -> tuple[str, list[Any]]:
     """SQL that holds for records with ``needle`` in one of the indexed fields."""
-    columns = " ".join(field_id for field_id in collection.search if field_id in set(field_ids))
-    phrase = dialects.fold(needle).replace('"', '""')
+    wanted = set(field_ids)
+    match = '"' + dialects.fold(needle).replace('"', '""') + '"'
+    if wanted != set(collection.search):
+        match = f"{{{' '.join(field_id for field_id in collection.search if field_id in wanted)}}} : {match}"
     name = table(collection)
-    return f"{alias}.id IN (SELECT id FROM {name} WHERE {name} MATCH ?)", [f'{{{columns}}} : "{phrase}"']
+    return f"{alias}.id IN (SELECT id FROM {name} WHERE {name} MATCH ?)", [match]
 
 
 def _insert_sql(collection: CollectionDef) -> str:

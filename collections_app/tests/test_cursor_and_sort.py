@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from rest_framework.test import APIClient
 
+from collections_app.records import read
 from collections_app.tests.web import Callers, get, path
 
 pytestmark = pytest.mark.engine
@@ -184,3 +185,18 @@ def test_pages_by_number_reach_the_last_record(rows: list[dict[str, Any]], clien
             assert (answer["total"], answer["total_pages"]) == (COUNT, 6)
             found += [item["id"] for item in answer["items"]]
         assert found == expected(rows, sort)
+
+
+@pytest.mark.parametrize("sort", ["", "text", "-number", "kind,-at", "-at,text,id"])
+@pytest.mark.parametrize("query", ["", "&skip_total=true", "&filter=number>0"])
+def test_pages_are_the_same_when_they_are_counted_off_from_the_end(
+    rows: list[dict[str, Any]], client: APIClient, monkeypatch: pytest.MonkeyPatch, sort: str, query: str
+) -> None:
+    def pages() -> list[Any]:
+        url = f"{path('things')}?sort={sort}&per_page=4{query}&page="
+        return [client.get(f"{url}{page}").json()["items"] for page in (*range(1, 9), 900)]
+
+    from_the_start = pages()
+    monkeypatch.setattr(read, "_DEEP", 0)
+    assert pages() == from_the_start
+    assert any(from_the_start) and from_the_start[-1] == []
