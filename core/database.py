@@ -234,15 +234,15 @@ class _SQLite(Session):
             raw.execute("BEGIN")
             # What the transaction sees, it sees from here on. The number belongs to this connection.
             state = raw.execute("PRAGMA data_version").fetchone()[0]
+            if state != self._state:
+                self.forget()
+                # A changed schema is read again by the first statement, which is not slow for that.
+                raw.execute("SELECT 0 FROM sqlite_master LIMIT 0")
+                self._state = state
         except self.wrapper.Database.Error:
             self.end()
             with self.wrapper.wrap_database_errors:
                 raise
-        if state != self._state:
-            self._state = state
-            self.forget()
-            # A changed schema is read again by the first statement, which is not slow for that.
-            raw.execute("SELECT 0 FROM sqlite_master LIMIT 0")
 
     def end(self) -> None:
         raw = self.wrapper.connection
