@@ -58,7 +58,7 @@ class DjangoHandler(BaseHandler):
         except errors.DomainError as error:
             await send_answer(send, *refusal(error))
             return
-        except (ClientGone, TimeoutError):
+        except ClientGone:
             return
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()

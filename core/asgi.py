@@ -35,9 +35,12 @@ async def send_answer(send: ASGISendCallable, status: int, headers: Headers, con
 
 
 async def next_chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
-    """The next piece of the request's body; ClientGone or TimeoutError if it does not come."""
-    async with asyncio.timeout(CHUNK_SECONDS):
-        message = cast(dict[str, Any], await receive())
+    """The next piece of the request's body; ClientGone or BadRequest if it does not come."""
+    try:
+        async with asyncio.timeout(CHUNK_SECONDS):
+            message = cast(dict[str, Any], await receive())
+    except TimeoutError as fault:
+        raise errors.BadRequest("The body of the request did not arrive in time.") from fault
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from time import monotonic, thread_time
 from types import TracebackType
 from typing import Any, NoReturn
@@ -259,11 +259,12 @@ class _SQLite(Session):
             raise OverBudget
         self._running = True
         try:
-            cursor = self.wrapper.connection.execute(sql, params)
-            found: list[Row] = cursor.fetchmany(_CHUNK)
-            if len(found) == _CHUNK:
-                while not self._is_late() and (more := cursor.fetchmany(_CHUNK)):
-                    found += more
+            # A statement that is not at its end would hold on to this state of the database.
+            with closing(self.wrapper.connection.execute(sql, params)) as cursor:
+                found: list[Row] = cursor.fetchmany(_CHUNK)
+                if len(found) == _CHUNK:
+                    while not self._is_late() and (more := cursor.fetchmany(_CHUNK)):
+                        found += more
         except self.wrapper.Database.Error as fault:
             if self._late:
                 self._refuse(sql, params, fault)

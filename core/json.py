@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from core.errors import BadRequest
 
 MAX_DEPTH = 64
+MAX_NESTS = 200_000  # each takes its time, and nobody else gets any of it
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
 
 
@@ -19,14 +20,17 @@ def loads(raw: bytes) -> Any:
 
     Raises BadRequest for anything unreadable: not UTF-8, NaN and Infinity, lone
     surrogates, NUL in a text (PostgreSQL cannot store it), nesting beyond
-    :data:`MAX_DEPTH`.
+    :data:`MAX_DEPTH`, more lists and objects than :data:`MAX_NESTS`.
     """
+    # Byte searches settle nearly every request; only a suspect is walked.
+    nests = raw.count(b"[") + raw.count(b"{")
+    if nests > MAX_NESTS:
+        raise BadRequest(f"Unreadable JSON: more than {MAX_NESTS:,} lists and objects")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as fault:
         raise BadRequest(f"Unreadable JSON: {fault}") from fault
-    # Two byte searches settle nearly every request; only a suspect is walked.
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or b"\\u0000" in raw:
+    if nests > MAX_DEPTH or b"\\u0000" in raw:
         _check(value)
     return value
 

@@ -155,7 +155,17 @@ def test_point_reads_go_on_while_scans_take_their_time(
             await call(app, "GET", scan(0))  # known to be slow from here on
         go_on.clear()
         paths = [scan(0 if connection.vendor == "postgresql" else number) for number in range(6)]
-        scans = [asyncio.ensure_future(call(app, "GET", path)) for path in paths]
+        first = asyncio.ensure_future(call(app, "GET", paths[0], client="10.0.0.1"))
+        again = asyncio.ensure_future(call(app, "GET", paths[1], client="10.0.0.1"))
+        while not standing:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert len(set(standing)) == 1, "one client has one thread"
+        others = [
+            asyncio.ensure_future(call(app, "GET", path, client=f"10.0.1.{number}"))
+            for number, path in enumerate(paths[2:])
+        ]
+        scans = [first, again, *others]
         while len(set(standing)) < 2:
             await asyncio.sleep(0.01)
         for number in range(50):

@@ -21,6 +21,7 @@ from contextvars import copy_context
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import connection
@@ -68,6 +69,7 @@ class Lane:
         self._app = app
         self._fixed = fixed or {}
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "lane-slow")
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._schema = ThreadPoolExecutor(1, "lane-schema")  # which nobody's slow query may hold up
         self._crews = [self._slow, self._schema]
         self._on_sqlite = connection.vendor == "sqlite"
@@ -92,7 +94,7 @@ class Lane:
             return
         try:
             answer = await self._answer(scope, method, headers, route, receive)
-        except (ClientGone, TimeoutError):
+        except ClientGone:
             return
         except Exception as fault:
             error = domain_error(fault)
@@ -116,17 +118,18 @@ class Lane:
         token = _token(headers)
         if method == "GET":
             read = partial(_signed, token, call, operation, *args)
+            who = token or (scope["client"] or ("",))[0]
             at_once = len(call.query_string) <= MAX_QUERY_CHARACTERS
-            return await (self._reading(read) if at_once else self._reading_slowly(read))
+            return await (self._reading(read, who) if at_once else self._reading_slowly(read, who))
         body = b"" if method == "DELETE" else await _body(receive)
         if not self._on_sqlite:
             return await self._waiting(self._writers, partial(_write, token, body, call, operation, *args))
-        call.principal = await self._reading(partial(_principal, token))
+        call.principal = await self._reading(partial(_principal, token), "")
         if body:
             args = (*args, json.loads(body))
         return await self._writer.submit(partial(operation, call, *args))
 
-    async def _reading(self, action: Callable[[], T]) -> T:
+    async def _reading(self, action: Callable[[], T], who: str) -> T:
         """What the action finds in a reading session: at once, or where it may take its time."""
         for _ in range(ATTEMPTS):
             try:
@@ -140,10 +143,20 @@ class Lane:
                 await self._waiting(self._schema, registry.latest)
             except database.OverBudget:
                 break
-        return await self._reading_slowly(action)
+        return await self._reading_slowly(action, who)
 
-    async def _reading_slowly(self, action: Callable[[], T]) -> T:
-        return await self._waiting(self._slow, partial(_in_session, action, None, None))
+    async def _reading_slowly(self, action: Callable[[], T], who: str) -> T:
+        """Each caller has one thread of the crew at a time: what is slow may be slow for them, not for all."""
+        share = self._shares.setdefault(who, asyncio.Semaphore(1))
+        try:
+            async with asyncio.timeout(settings.BUSY_TIMEOUT_MS / 1000):
+                await share.acquire()
+        except TimeoutError as fault:
+            raise ServiceUnavailable from fault
+        try:
+            return await self._waiting(self._slow, partial(_in_session, action, None, None))
+        finally:
+            share.release()
 
     async def _waiting(self, crew: ThreadPoolExecutor, action: Callable[[], T]) -> T:
         """The action in a thread of the crew; ServiceUnavailable if its turn does not come in time."""

@@ -92,19 +92,26 @@ class Writer:
 
     def _work(self) -> None:
         try:
-            while (job := self._queue.get()) is not None:
-                jobs = [job]
+            jobs: list[_Job] = []
+            while True:
+                if not jobs:
+                    job = self._queue.get()
+                    if job is None:
+                        return
+                    jobs = [job]
                 self._gather(jobs, GATHER_SECONDS if self._size > 1 else 0)
                 try:
-                    self._commit(jobs)
+                    ran = self._commit(jobs)
                 except BaseException as error:  # noqa: BLE001  # raised where the futures are awaited
                     let_go_of_cursors(error)
                     # Who has stood in line behind it would begin to wait anew.
                     self._gather(jobs, 0, sys.maxsize)
+                    ran = len(jobs)
                     for job in jobs:
                         job.error = error
-                self._size = len(jobs)
-                _deliver(jobs)
+                self._size = ran
+                _deliver(jobs[:ran])
+                jobs = jobs[ran:]
         finally:
             connections.close_all()
 
@@ -122,8 +129,11 @@ class Writer:
                 return
             jobs.append(job)
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Run the jobs, and those that come meanwhile, and commit; raises what kept it from beginning."""
+    def _commit(self, jobs: list[_Job]) -> int:
+        """Run the jobs, and those that come meanwhile, and commit; answers how many there was time for.
+
+        Raises what kept it from beginning.
+        """
         ran = 0
         committed: list[bool] = []
         try:
@@ -135,9 +145,9 @@ class Writer:
                     ran += 1
                     if not connection.connection.in_transaction:
                         transaction.set_rollback(True)  # the disk is full, say: SQLite has rolled back by itself
-                    if connection.needs_rollback:
-                        break
-                    if ran == len(jobs) and monotonic() < latest:
+                    if connection.needs_rollback or monotonic() > latest:
+                        break  # others wait for the lock too
+                    if ran == len(jobs):
                         self._gather(jobs, 0)
         except Exception:
             if not ran:
@@ -145,8 +155,9 @@ class Writer:
             if committed:
                 logger.exception("something failed after a commit")
         if not committed:
-            for job in jobs:
+            for job in jobs[:ran]:
                 job.run()
+        return ran
 
 
 def _deliver(jobs: list[_Job]) -> None:

@@ -125,7 +125,7 @@ def get(
     if sql is None:
         sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}{clause}"
         collection.memo[key] = sql
-    rows = dialect.rows(sql, [record_id, *params], keyed=True) if possible_id(record_id) else []
+    rows = dialect.rows(sql, [record_id, *params], keyed=not clause) if possible_id(record_id) else []
     if not rows:
         raise NotFound("Record not found")
     records = reader.records(rows)

@@ -169,6 +169,21 @@ def test_ten_thousand_sessions_are_never_interrupted(table: str) -> None:
     session.close()
 
 
+def test_a_read_that_was_given_up_leaves_the_session_on_the_present(table: str) -> None:
+    faults = []
+    for number in range(20):
+        with database.reading(budget=10) as session:
+            try:
+                database.rows(MANY)
+            except database.OverBudget as fault:
+                faults.append(fault)  # whoever holds it holds no state of the database
+        insert(table)
+        with database.reading() as again:
+            assert again is session
+            assert count(table) == number + 1
+    assert len(faults) == (20 if connection.vendor == "sqlite" else 0)
+
+
 def test_a_crew_ends_with_all_its_connections(table: str) -> None:
     closed: list[int] = []
 
