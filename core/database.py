@@ -226,7 +226,7 @@ class _SQLite(Session):
         if self.budget is None:
             self._latest = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
         else:
-            self._latest, self._latest_cpu = monotonic() + self.budget, thread_time() + self.budget
+            self._latest = 0.0  # until the first statement
         self._late = False
         self._fetched = 0
         raw = self.wrapper.connection
@@ -257,6 +257,8 @@ class _SQLite(Session):
     def rows(self, sql: str, params: Sequence[Any] | None, *, keyed: bool = False) -> list[Row]:
         if self.budget is not None and (any(word in sql for word in never_on_budget) or _slow.knows(sql, params)):
             raise OverBudget
+        if self.budget is not None and not self._latest:
+            self._latest, self._latest_cpu = monotonic() + self.budget, thread_time() + self.budget
         self._running = True
         try:
             # A statement that is not at its end would hold on to this state of the database.
@@ -357,8 +359,8 @@ class _SlowStatements:
     """Which statements, with which parameters, were over budget lately; the same for all sessions.
 
     A first page is quick where the thousandth is not. So a statement is known with its
-    parameters, and by itself only when it was slow several times running; then one time in
-    a few it is tried again.
+    parameters, from the second time on, and by itself only when it was slow several times
+    running; then one time in a few it is tried again.
     """
 
     def __init__(self) -> None:
@@ -369,7 +371,7 @@ class _SlowStatements:
         if not self._until:
             return False
         until = self._until.get(hash((sql, *(params or ()))))
-        if until is not None and monotonic() < until:
+        if until and monotonic() < until:
             return True
         strikes = self._strikes.get(hash(sql), 0)
         if strikes < _STRIKES:
@@ -381,7 +383,9 @@ class _SlowStatements:
         if len(self._until) >= _MAX_SLOW:
             self._until.clear()
             self._strikes.clear()
-        self._until[hash((sql, *(params or ())))] = monotonic() + _SLOW_SECONDS
+        key = hash((sql, *(params or ())))
+        # Once is an accident: garbage may have been collected meanwhile.
+        self._until[key] = monotonic() + _SLOW_SECONDS if key in self._until else 0.0
         self._strikes[hash(sql)] = self._strikes.get(hash(sql), 0) + 1
 
     def was_quick(self, sql: str) -> None:

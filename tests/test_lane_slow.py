@@ -19,6 +19,7 @@ from django.db import connection
 
 from cms_project.front import Front
 from collections_app import dialects
+from collections_app.api import lane as lane_module
 from collections_app.api.lane import Lane
 from collections_app.dialects import quote
 from collections_app.models import Event
@@ -124,6 +125,9 @@ def test_a_scan_runs_where_it_holds_up_nobody(many: None, lane: Any, threads: li
     async def ask() -> list[Answer]:
         quick = f"{THINGS}?per_page=2&skip_total=true", f"{THINGS}?filter=number=5"
         paths = (scan(1), *quick, scan(2)) if on_sqlite else (scan(1), *quick, scan(1))
+        if not on_sqlite:
+            await call(app, "GET", scan(1))  # once is an accident
+            threads.clear()
         return [await call(app, "GET", path) for path in paths]
 
     answers = run(ask)
@@ -138,6 +142,8 @@ def test_point_reads_go_on_while_scans_take_their_time(
 ) -> None:
     """All threads for what is slow stand still in the middle of it, and others are read and written."""
     settings.BUSY_TIMEOUT_MS = 60_000  # of patience with those that wait for a thread
+    # The collection of this process's garbage, which may fall into any read, takes longer than a read may.
+    monkeypatch.setattr(lane_module, "BUDGET_SECONDS", 1)
     app = lane()
     go_on = threading.Event()
     standing: list[str] = []
@@ -152,7 +158,8 @@ def test_point_reads_go_on_while_scans_take_their_time(
 
     async def ask() -> None:
         if connection.vendor == "postgresql":
-            await call(app, "GET", scan(0))  # known to be slow from here on
+            for _ in range(2):
+                await call(app, "GET", scan(0))  # known to be slow from here on
         go_on.clear()
         paths = [scan(0 if connection.vendor == "postgresql" else number) for number in range(6)]
         first = asyncio.ensure_future(call(app, "GET", paths[0], client="10.0.0.1"))

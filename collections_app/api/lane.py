@@ -37,7 +37,7 @@ from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 from core.error_adapter import domain_error
 from core.errors import ServiceUnavailable
 
-BUDGET_SECONDS = 0.003  # of a read on the event loop
+BUDGET_SECONDS = 0.005  # of a read on the event loop
 THREAD_BUDGET_SECONDS = 0.1  # of a statement in a thread that quick reads share
 SLOW_THREADS = 2
 # What is longer takes its time to be understood, which the event loop has not.

@@ -110,8 +110,9 @@ def test_nothing_can_be_written_in_a_session(table: str) -> None:
 def test_a_statement_over_budget_stops_and_is_known_from_then_on(table: str) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("on PostgreSQL no statement is stopped for a budget")
-    with database.reading(budget=0.003), pytest.raises(database.OverBudget):
-        database.rows(LONG)
+    for _ in range(2):  # once is an accident
+        with database.reading(budget=0.003), pytest.raises(database.OverBudget):
+            database.rows(LONG)
     with database.reading(budget=1000), pytest.raises(database.OverBudget):
         database.rows(LONG)
     with database.reading(budget=0.003):
@@ -120,13 +121,16 @@ def test_a_statement_over_budget_stops_and_is_known_from_then_on(table: str) -> 
 
 def test_a_slow_statement_gets_another_chance_in_time(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_SLOW_SECONDS", 0)
-    database._slow.add(f"SELECT count(*) FROM {table}", ())
+    for _ in range(2):
+        database._slow.add(f"SELECT count(*) FROM {table}", ())
     with database.reading(budget=0.5):
         assert count(table) == 0
 
 
 def test_other_parameters_are_another_statement_until_it_is_slow_with_many(table: str) -> None:
     slow = database._SlowStatements()
+    slow.add("page", (1000,))
+    assert not slow.knows("page", (1000,)), "once is an accident"
     slow.add("page", (1000,))
     assert slow.knows("page", (1000,)) and not slow.knows("page", (1,))
     for page in range(1001, 1010):
