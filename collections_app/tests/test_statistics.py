@@ -57,9 +57,9 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
     dialect = type(dialects.current())
     rows = dialect.rows
 
-    def remember(self: Any, sql: str, params: Any = ()) -> Any:
+    def remember(self: Any, sql: str, params: Any = (), **how: Any) -> Any:
         asked.append((sql, params))
-        return rows(self, sql, params)
+        return rows(self, sql, params, **how)
 
     monkeypatch.setattr(dialect, "rows", remember)
 
