@@ -81,9 +81,9 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
     order_sql, order_params = order.sql()
     source = f"FROM {quote(collection.table)} AS t{_clause(where)}"
     mark = dialects.current().placeholder
-    page = f"SELECT {reader.columns} {source} ORDER BY {{}} LIMIT {mark} OFFSET {mark}"
-    page_sql = page.format(order_sql)
-    from_end_sql = "" if order.random else page.format(order.sql(opposite=True)[0])
+    page, part = f"SELECT {reader.columns} {source} ORDER BY", f"LIMIT {mark} OFFSET {mark}"
+    page_sql = f"{page} {order_sql} {part}"
+    from_end_sql = "" if order.random else f"{page} {order.sql(opposite=True)[0]} {part}"
     made = _Plan(reader, order, source, order_params, page_sql, from_end_sql)
     if order.for_all and len(page_sql) <= _MAX_KEPT:
         if len(plans) >= _MAX_PLANS:
