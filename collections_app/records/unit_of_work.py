@@ -17,7 +17,7 @@ from collections_app.events import Change
 from collections_app.records.codec import Record
 from collections_app.schema.change import ADVISORY_LOCK
 from collections_app.schema.definition import CollectionDef
-from collections_app.schema.registry import SchemaMoved, latest, read_version
+from collections_app.schema.registry import VERSION_SQL, SchemaMoved, latest, read_version
 from collections_app.schema.snapshot import Snapshot
 from core import clock
 from core.errors import Conflict
@@ -95,7 +95,7 @@ def unit_of_work(snapshot: Snapshot, principal: Principal) -> Iterator[UnitOfWor
 
 # Shared with other writes, exclusive to schema changes, and first come first served. The second
 # statement, in the same message, sees what was committed while the first one waited.
-_WAIT_AND_LOOK = f"SELECT pg_advisory_xact_lock_shared({ADVISORY_LOCK}); SELECT version FROM schema_epoch WHERE id = 1"
+_WAIT_AND_LOOK = f"SELECT pg_advisory_xact_lock_shared({ADVISORY_LOCK}); {VERSION_SQL}"
 
 
 @contextmanager

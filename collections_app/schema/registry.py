@@ -30,6 +30,10 @@ _latest: Snapshot | None = None
 _pinned: ContextVar[Snapshot | None] = ContextVar("schema_snapshot", default=None)
 
 
+# The schema epoch, for those who ask it together with something else.
+VERSION_SQL = "SELECT version FROM schema_epoch WHERE id = 1"
+
+
 class NotLoaded(Exception):
     """A reading session on a budget has no time to load the schema: call :func:`latest` elsewhere, and come back."""
 
@@ -40,7 +44,7 @@ class SchemaMoved(Exception):
 
 def read_version() -> int:
     """The schema epoch as committed (or as this transaction sees it)."""
-    found = dialects.current().rows("SELECT version FROM schema_epoch WHERE id = 1", keyed=True)
+    found = dialects.current().rows(VERSION_SQL, keyed=True)
     return int(found[0][0]) if found else 0
 
 
