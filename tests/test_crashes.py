@@ -205,7 +205,7 @@ def searched() -> set[tuple[str, str]]:
     collection = registry.latest().get("notes")
     table = search_index.table(collection)
     dialects.current().execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
-    return set(dialects.current().rows(f"SELECT id, {collection.search[0]} FROM {table}"))
+    return set(dialects.current().rows(f"SELECT id, {collection.search[0]} FROM {search_index.texts(collection)}"))
 
 
 def replayed() -> dict[str, dict[str, Any]]:

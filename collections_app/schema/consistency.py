@@ -24,7 +24,7 @@ from collections_app.schema.snapshot import Snapshot
 
 # Names that only the schema engine gives to tables, whole or on the way to another.
 _OURS = re.compile(r"(c|new__c)_[0-9a-z]+|(rel|tmp|new__rel)_f[0-9a-z]+")
-_SEARCH = re.compile(r"fts_[0-9a-z]+(?P<inner>_(data|idx|content|docsize|config))?")
+_SEARCH = re.compile(r"fts_[0-9a-z]+(?P<inner>_(data|idx|content|docsize|config|texts))?")
 _POSTGRESQL_NAMES = {"varchar": "character varying", "time": "time without time zone"}
 
 
@@ -93,7 +93,7 @@ def _of_collection(collection: CollectionDef, snapshot: Snapshot, found: Mapping
     for field in collection.through_fields:
         yield from _through(where, collection, field, targets[field.target], found)
     if search_index.is_kept(collection):
-        yield from _search(where, collection, found.get(search_index.table(collection)))
+        yield from _search(where, collection, found)
 
 
 def _expected_columns(collection: CollectionDef, targets: Mapping[str, str]) -> dict[str, Column]:
@@ -182,14 +182,15 @@ def _through(
             yield f"{where} the index {f'rel_{field.id}_{suffix}'!r} is not what its name says."
 
 
-def _search(where: str, collection: CollectionDef, table: Table | None) -> Iterator[str]:
-    name = search_index.table(collection)
-    if table is None:
-        yield f"{where} its search index {name!r} is missing."
-        return
-    if set(table.columns) != {"id", *collection.search}:
-        yield f"{where} its search index has other fields than the definition."
-        return
+def _search(where: str, collection: CollectionDef, found: Mapping[str, Table]) -> Iterator[str]:
+    name, searched = search_index.texts(collection), set(collection.search)
+    for table, columns in ((search_index.table(collection), searched), (name, {"n", "id", *searched})):
+        if table not in found:
+            yield f"{where} its search index {table!r} is missing."
+            return
+        if set(found[table].columns) != columns:
+            yield f"{where} its search index has other fields than the definition."
+            return
     dialect = dialects.current()
     records = quote(collection.table)
     for here, there, what in (

@@ -1,16 +1,18 @@
-"""The full-text index of a collection on SQLite: an FTS5 table of folded texts.
+"""The full-text index of a collection on SQLite: a table of folded texts, and an FTS5 index of their trigrams.
 
 PostgreSQL needs none of this: its trigram indexes keep themselves (indexes.py).
-Here the write path maintains the rows, because it is the only way in, and a
-trigger would need our folding function in every tool that opens the file.
+Here the write path maintains the texts, because folding is ours, and triggers
+keep the index to them. The index only tells which rows have which trigrams, not
+where, and the rows are numbered from 1 on: so it takes a twelfth of the place of
+one with positions by some hash of the id. Which of the rows that it proposes have
+the whole text is read from the texts.
 
-A row's rowid is a digest of the record's id: SQLite may renumber the implicit
-rowids of a table whose key is text, so those can't link the two.
+https://www.sqlite.org/fts5.html#external_content_tables,
+https://www.sqlite.org/fts5.html#the_detail_option
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,29 +22,41 @@ from collections_app.schema.definition import CollectionDef
 # Below this many characters there is no trigram to look for.
 MIN_CHARACTERS = 3
 _BATCH = 1000
+# So many trigrams of a text are looked for; the rest of it is found by reading.
+_MAX_TRIGRAMS = 8
 
 
 def table(collection: CollectionDef) -> str:
     return f"fts_{collection.id}"
 
 
+def texts(collection: CollectionDef) -> str:
+    return f"fts_{collection.id}_texts"
+
+
 def is_kept(collection: CollectionDef) -> bool:
     return bool(collection.search) and dialects.current().name == "sqlite"
 
 
-def rowid(record_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=8).digest(), "big", signed=True)
-
-
 def create(collection: CollectionDef) -> None:
-    columns = "".join(f", {field_id}" for field_id in collection.search)
-    dialects.current().execute(
-        f"CREATE VIRTUAL TABLE {table(collection)}"
-        f" USING fts5(id UNINDEXED{columns}, tokenize='trigram case_sensitive 1')"
+    execute = dialects.current().execute
+    index, source = table(collection), texts(collection)
+    columns = ", ".join(collection.search)
+    old, new = (", ".join(f"{row}.{field_id}" for field_id in collection.search) for row in ("old", "new"))
+    enter = f"INSERT INTO {index} (rowid, {columns}) VALUES (new.n, {new});"
+    leave = f"INSERT INTO {index} ({index}, rowid, {columns}) VALUES ('delete', old.n, {old});"
+    execute(f"CREATE TABLE {source} (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, {columns})")
+    execute(
+        f"CREATE VIRTUAL TABLE {index} USING fts5({columns}, content='{source}', content_rowid='n',"
+        " columnsize=0, detail=none, tokenize='trigram case_sensitive 1')"
     )
+    execute(f"CREATE TRIGGER {index}_insert AFTER INSERT ON {source} BEGIN {enter} END")
+    execute(f"CREATE TRIGGER {index}_update AFTER UPDATE ON {source} BEGIN {leave} {enter} END")
+    execute(f"CREATE TRIGGER {index}_delete AFTER DELETE ON {source} BEGIN {leave} END")
 
 
 def drop(collection: CollectionDef) -> None:
+    dialects.current().execute(f"DROP TABLE IF EXISTS {texts(collection)}")
     dialects.current().execute(f"DROP TABLE IF EXISTS {table(collection)}")
 
 
@@ -51,7 +65,7 @@ def fill(collection: CollectionDef) -> None:
     dialect = dialects.current()
     names = [dialects.quote(collection.by_id[field_id].column) for field_id in collection.search]
     cursor = dialect.execute(f"SELECT id, {', '.join(names)} FROM {dialects.quote(collection.table)}")
-    insert = _insert_sql(collection)
+    insert = _put_sql(collection)
     while rows := cursor.fetchmany(_BATCH):
         dialect.executemany(insert, [_row(row[0], row[1:]) for row in rows])
 
@@ -60,31 +74,44 @@ def put(collection: CollectionDef, records: Iterable[Mapping[str, Any]]) -> None
     """Index these records, in place of what was there of them."""
     names = collection.field_names(collection.search)
     rows = [_row(record["id"], [record[name] for name in names]) for record in records]
-    dialects.current().executemany(_insert_sql(collection), rows)
+    dialects.current().executemany(_put_sql(collection), rows)
 
 
 def remove(collection: CollectionDef, record_ids: Iterable[str]) -> None:
     dialects.current().executemany(
-        f"DELETE FROM {table(collection)} WHERE rowid = ?", [(rowid(record_id),) for record_id in record_ids]
+        f"DELETE FROM {texts(collection)} WHERE id = ?", [(record_id,) for record_id in record_ids]
     )
 
 
 def condition(collection: CollectionDef, field_ids: Iterable[str], needle: str, alias: str) -> tuple[str, list[Any]]:
     """SQL that holds for records with ``needle`` in one of the indexed fields."""
-    wanted = set(field_ids)
-    match = '"' + dialects.fold(needle).replace('"', '""') + '"'
-    if wanted != set(collection.search):
-        match = f"{{{' '.join(field_id for field_id in collection.search if field_id in wanted)}}} : {match}"
-    name = table(collection)
-    return f"{alias}.id IN (SELECT id FROM {name} WHERE {name} MATCH ?)", [match]
+    folded = dialects.fold(needle)
+    index, wanted = table(collection), set(field_ids)
+    has_it = " OR ".join(f"instr(s.{field_id}, ?)" for field_id in collection.search if field_id in wanted)
+    # The index is read first: SQLite takes it for dearer than all texts.
+    sql = (
+        f"{alias}.id IN (SELECT s.id FROM {index} CROSS JOIN {texts(collection)} AS s ON s.n = {index}.rowid"
+        f" WHERE {index} MATCH ? AND ({has_it}))"
+    )
+    return sql, [_trigrams(folded), *[folded] * len(wanted)]
 
 
-def _insert_sql(collection: CollectionDef) -> str:
+def _trigrams(text: str) -> str:
+    """The FTS5 query for rows that have trigrams from all over the text."""
+    last = len(text) - MIN_CHARACTERS
+    step = max(MIN_CHARACTERS, last // (_MAX_TRIGRAMS - 1))
+    places = sorted({*range(0, last, step), last})
+    return " AND ".join('"' + text[place : place + MIN_CHARACTERS].replace('"', '""') + '"' for place in places)
+
+
+def _put_sql(collection: CollectionDef) -> str:
     columns = "".join(f", {field_id}" for field_id in collection.search)
+    values = ", ".join(f"{field_id} = excluded.{field_id}" for field_id in collection.search)
     return (
-        f"INSERT OR REPLACE INTO {table(collection)} (rowid, id{columns}) VALUES (?, ?{', ?' * len(collection.search)})"
+        f"INSERT INTO {texts(collection)} (id{columns}) VALUES (?{', ?' * len(collection.search)})"
+        f" ON CONFLICT (id) DO UPDATE SET {values}"
     )
 
 
 def _row(record_id: str, texts: Iterable[Any]) -> tuple[Any, ...]:
-    return (rowid(record_id), record_id, *(None if text is None else dialects.fold(text) for text in texts))
+    return (record_id, *(None if text is None else dialects.fold(text) for text in texts))

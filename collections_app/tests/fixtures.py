@@ -23,11 +23,11 @@ def drop_dynamic_tables() -> None:
     """What a flush does not know of: tables of collections, links, search indexes."""
     names = connection.introspection.table_names()
     ours = [name for name in names if name.startswith(("c_", "rel_", "fts_")) or name == "records"]
-    virtual = {name for name in ours if name.startswith("fts_") and name.count("_") == 1}
+    made = {name for name in ours if name.startswith("fts_") and (name.count("_") == 1 or name.endswith("_texts"))}
     dialect = dialects.current()
     connection.disable_constraint_checking()
     for name in ours:
-        if name.startswith("fts_") and name not in virtual:
+        if name.startswith("fts_") and name not in made:
             continue
         cascade = " CASCADE" if connection.vendor == "postgresql" else ""
         dialect.execute(f"DROP TABLE IF EXISTS {quote(name)}{cascade}")

@@ -92,9 +92,10 @@ def damage(shelf: CollectionDef) -> list[tuple[str, str]]:
     if connection.vendor == "sqlite":
         harm += [
             (f"DROP TABLE fts_{shelf.id}", "its search index"),
-            (f"DELETE FROM fts_{shelf.id}", "the ids of 1 records are not in the search index"),
+            (f"DROP TABLE fts_{shelf.id}_texts", "its search index"),
+            (f"DELETE FROM fts_{shelf.id}_texts", "the ids of 1 records are not in the search index"),
             (
-                f"INSERT INTO fts_{shelf.id} (rowid, id) VALUES (1, 'x')",
+                f"INSERT INTO fts_{shelf.id}_texts (id) VALUES ('x')",
                 "records are in the search index only",
             ),
             (f"CREATE VIRTUAL TABLE fts_{box.id} USING fts5(id)", "belongs to no collection"),

@@ -259,6 +259,9 @@ def test_search_is_case_insensitive_partial_and_literal_for_all_alphabets(admin:
         "ＡＢＣ",
         'it\'s "quoted"',
         "x' OR '1'='1",
+        "abcdefgh ijklmnop abc bcd cde",
+        "the same letters sit in this long line, in another order: xyz",
+        "xyz: in another order, the same letters sit in this long line",
     ]
     for text in texts:
         admin.post(path("texts"), {"title": text})
@@ -270,6 +273,10 @@ def test_search_is_case_insensitive_partial_and_literal_for_all_alphabets(admin:
         "МОСК": ["Москва"], "c:\\P": ["C:\\path"], "\\": ["C:\\path"], "本語": ["日本語テキスト"], "語テキ": ["日本語テキスト"],
         "it's \"q": ["it's \"quoted\""],
         "' OR '": ["x' OR '1'='1"], "zzz": [], "AND": [], '"': ["it's \"quoted\""], "*": [], "a b": [], "NEAR(": [],
+        "abcde": ["abcdefgh ijklmnop abc bcd cde"], "abcdcde": [],
+        "LETTERS sit in this long line, in another order": [
+            "the same letters sit in this long line, in another order: xyz",
+        ],
     }.items():  # fmt: skip
         answer = get(admin, f"{path('texts')}?search={quote(needle)}&sort=created")
         assert answer.status_code == 200, needle
