@@ -51,8 +51,10 @@ def wanted(collection: CollectionDef, vendor: str, *, trigrams: bool) -> dict[st
             specs.append(((field, *newest_first), False, False))
     for index in collection.indexes:
         fields = tuple(by_id[fid] for fid in index.fields)
-        if len(fields) == 1 and not index.unique:  # that too: what equals one value is shown newest first
-            fields += tuple(field for field in newest_first if field not in fields)
+        if not index.unique:
+            # So too: what equals one value is shown newest first. A sort by several ends with the id.
+            ending = newest_first if len(fields) == 1 else newest_first[-1:]
+            fields += tuple(field for field in ending if field not in fields)
         specs.append((fields, index.unique, False))
     if vendor == "postgresql" and trigrams:
         specs += [((by_id[fid],), False, True) for fid in collection.search]
