@@ -12,8 +12,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from rest_framework.serializers import ValidationError
 
-from accounts import first_account, services
-from accounts.api.serializers import RegisterSerializer
+from accounts import first_account, users
+from accounts.shapes import RegisterSerializer
 from core.error_adapter import domain_error
 from core.errors import DomainError
 
@@ -62,5 +62,5 @@ class CMSAdminSite(AdminSite):
         form["setup_token"] = request.POST.get("setup_token", "")
         serializer = RegisterSerializer(data=form)
         serializer.is_valid(raise_exception=True)
-        user = services.register_first(**serializer.validated_data)
+        user = users.register_first(**serializer.validated_data)
         auth.login(request, user)

@@ -10,8 +10,13 @@ class AccountsConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from accounts import sessions
+        from accounts import declared, mailing, realms, sessions, users
+        from accounts import emails as emails  # which knows what the mails' templates need
+        from core import background
 
+        realms.register(users.find)
+        declared.declare_settings()
+        background.register(mailing.TASK, "accounts.tasks.send_mails", every=10)
         user_logged_in.connect(sessions.sweep, dispatch_uid="accounts.sweep_sessions")
 
 

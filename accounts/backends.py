@@ -8,9 +8,8 @@ from uuid import UUID
 from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 
-from accounts import selectors
+from accounts import passwords, selectors
 from accounts.models import User
-from accounts.passwords import check_password_always
 
 
 class AccountBackend(BaseBackend):
@@ -25,7 +24,7 @@ class AccountBackend(BaseBackend):
         if not isinstance(identifier, str) or not isinstance(password, str):
             return None
         user = selectors.user_by_identifier(identifier)
-        if check_password_always(user, password) and user is not None and user.is_active:
+        if passwords.is_right(user, password) and user is not None and user.is_active:
             return user
         return None
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from django.contrib.auth.hashers import check_password, get_hasher, make_password
+from django.contrib.auth.hashers import check_password, get_hasher, is_password_usable, make_password
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from rest_framework import serializers
 
+from accounts import realms
 from accounts.models import User
+from accounts.models.owned import Account
 
 MAX_LENGTH = 128
 
@@ -26,15 +30,37 @@ class MaximumLengthValidator:
         return f"Your password must contain at most {MAX_LENGTH} characters."
 
 
+def acceptable(password: str, about: object = None) -> str:
+    """The password, held against Django's validators; the length first, for they are not made for megabytes.
+
+    ``about`` has the attributes that it must not resemble. Raises DRF's
+    ValidationError with every reason.
+    """
+    if len(password) > MAX_LENGTH:
+        raise serializers.ValidationError(f"This password is longer than {MAX_LENGTH} characters.")
+    try:
+        validate_password(password, about)  # type: ignore[arg-type]
+    except ValidationError as fault:
+        raise serializers.ValidationError(fault.messages) from fault
+    return password
+
+
 @lru_cache(maxsize=4)
 def _nobodys_hash(algorithm: str) -> str:
     return make_password("nobody's password", hasher=algorithm)
 
 
-def check_password_always(user: User | None, password: str) -> bool:
-    """Whether it is the password of ``user``; as slow for nobody as for somebody."""
+def is_right(account: Account | None, password: str) -> bool:
+    """Whether it is the account's password; as slow for nobody as for somebody.
+
+    A hash of an older kind is replaced, which ends what was signed in with it.
+    """
     password = password[: MAX_LENGTH + 1]
-    if user is None or not user.has_usable_password():
+    if account is None or not is_password_usable(account.password):
         check_password(password, _nobodys_hash(get_hasher().algorithm))
         return False
-    return user.check_password(password)
+    return check_password(password, account.password, lambda raw: _upgrade(account, raw))
+
+
+def _upgrade(account: Account, password: str) -> None:
+    realms.of(account).set_password(account, password)

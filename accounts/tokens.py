@@ -1,9 +1,10 @@
-"""Access and refresh tokens of ``users``, and from a raw token to its principal.
+"""Access and refresh tokens of every realm, and from a raw token to its principal.
 
-A token names its issuer, audience, purpose, account (``sub``), sign-in (``sid``)
-and the account's credential stamp (``stm``). The signature of a token is checked
-once per process; the account and the sign-in are read on every call, so a change
-of password or role, a disabled account or a logout acts at once.
+A token names its issuer, audience (the realm), purpose, account (``sub``), sign-in
+(``sid``) and the account's credential stamp (``stm``); each realm has a key of its
+own. The signature of a token is checked once per process; the account and the
+sign-in are read on every call, so a change of password or role, a disabled account
+or a logout acts at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jwt
 from django.conf import settings
@@ -24,29 +25,34 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from accounts.models import SignIn, User, credential_stamp
+from accounts import realms
+from accounts.models import SignIn, credential_stamp
+from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, USER_FIELDS, Principal
+from accounts.realms import Realm
 from core import clock, database
 from core.errors import Unauthorized
 
-ISSUER, AUDIENCE = "fastcms", "users"
+ISSUER, AUDIENCE = "fastcms", STAFF_COLLECTION
 MAX_TOKEN_CHARS = 4096
 CLOCK_SKEW_SECONDS = 30  # between the machines of one installation
 BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
 
 
-@lru_cache(maxsize=4)
-def _backend(secret: str, algorithm: str) -> TokenBackend:
-    key = salted_hmac("accounts.tokens", AUDIENCE, secret=secret, algorithm="sha256").hexdigest()
-    return TokenBackend(algorithm, signing_key=key, audience=AUDIENCE, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS)
+@lru_cache(maxsize=256)
+def _backend(secret: str, algorithm: str, audience: str) -> TokenBackend:
+    key = salted_hmac("accounts.tokens", audience, secret=secret, algorithm="sha256").hexdigest()
+    return TokenBackend(algorithm, signing_key=key, audience=audience, issuer=ISSUER, leeway=CLOCK_SKEW_SECONDS)
 
 
 class _AccountToken(Token):
     """simplejwt's token (``jti``, ``exp``, ``iat``, purpose) with our key, issuer and audience."""
 
+    audience = AUDIENCE
+
     @property
     def token_backend(self) -> TokenBackend:
-        return _backend(settings.SECRET_KEY, settings.ALGORITHM)
+        return _backend(settings.SECRET_KEY, settings.ALGORITHM, self.audience)
 
 
 class AccessToken(_AccountToken):
@@ -59,6 +65,15 @@ class RefreshToken(_AccountToken):
     lifetime = settings.REFRESH_TOKEN_LIFETIME
 
 
+Kind = TypeVar("Kind", bound=_AccountToken)
+
+
+@lru_cache(maxsize=512)
+def _for(kind: type[Kind], audience: str) -> type[Kind]:
+    """The same kind of token for another realm: simplejwt asks the class, not the token."""
+    return type(kind.__name__, (kind,), {"audience": audience})
+
+
 @dataclass(frozen=True, slots=True)
 class TokenPair:
     """``expires_in`` is the access token's life in seconds."""
@@ -68,69 +83,112 @@ class TokenPair:
     expires_in: int
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a sign-in comes from, for the list of them."""
+
+    address: str = ""
+    user_agent: str = ""
+
+
 # --- issuing, rotating, revoking -----------------------------------------------------------
 
 
-def issue(user: User) -> TokenPair:
-    """Open a sign-in for ``user``; its earlier, expired ones are swept out."""
-    sign_in = SignIn(user=user, expires=clock.now() + settings.REFRESH_TOKEN_LIFETIME)
-    pair, sign_in.refresh_id = _pair(user, sign_in.id)
+def issue(account: Account, method: str = "password", client: Client | None = None) -> TokenPair:
+    """Open a sign-in for the account; its earlier, expired ones are swept out.
+
+    Only ``sign_in`` calls this for people: it asks for the second factor.
+    """
+    client = client or Client()
+    now = clock.now()
+    sign_in = SignIn(
+        realm=account.realm_key,
+        account_id=account.account_id,
+        created=now,
+        last_used=now,
+        expires=now + settings.REFRESH_TOKEN_LIFETIME,
+        method=method,
+        address=client.address[:45],
+        user_agent=client.user_agent[:200],
+    )
+    pair, sign_in.refresh_id = _pair(account, sign_in.id)
     with transaction.atomic():
-        SignIn.objects.filter(user=user, expires__lt=clock.now()).delete()
+        SignIn.objects.of(account).filter(expires__lt=now).delete()
         sign_in.save(force_insert=True)
     return pair
 
 
-def refresh(raw: str) -> tuple[User, TokenPair]:
+def refresh(realm: Realm, raw: str) -> tuple[Account, TokenPair]:
     """Exchange a refresh token for a new pair.
 
     Raises Unauthorized for anything but the newest token of an open sign-in; an
     older one coming back ends the sign-in with all its tokens.
     """
-    claims = _verify(RefreshToken, raw)
-    user = User.objects.filter(pk=claims["sub"], is_active=True).first()
-    if user is None or claims.get("stm") != user.credential_stamp():
+    claims = _verify(RefreshToken, raw, realm.audience)
+    account = realm.get(claims["sub"])
+    if account is None or not account.is_active or claims.get("stm") != account.credential_stamp():
         raise Unauthorized(BAD_TOKEN)
-    open_sign_in = SignIn.objects.filter(pk=claims["sid"], user=user, revoked=None)
-    pair, refresh_id = _pair(user, uuid.UUID(claims["sid"]))
+    open_sign_in = SignIn.objects.of(account).filter(pk=claims["sid"], revoked=None)
+    pair, refresh_id = _pair(account, uuid.UUID(claims["sid"]))
+    now = clock.now()
     with transaction.atomic():
         exchanged = open_sign_in.filter(refresh_id=claims["jti"]).update(
-            refresh_id=refresh_id, expires=clock.now() + settings.REFRESH_TOKEN_LIFETIME
+            refresh_id=refresh_id, expires=now + settings.REFRESH_TOKEN_LIFETIME, last_used=now
         )
         if not exchanged:
-            open_sign_in.update(revoked=clock.now())
+            open_sign_in.update(revoked=now)
     if not exchanged:
         raise Unauthorized(BAD_TOKEN)
-    return user, pair
+    return account, pair
 
 
-def revoke(raw: str) -> None:
+def revoke(realm: Realm, raw: str) -> None:
     """End the sign-in that an access or refresh token belongs to; a token of no use is none."""
     for kind in (AccessToken, RefreshToken):
         try:
-            claims = _verify(kind, raw)
+            claims = _verify(kind, raw, realm.audience)
         except Unauthorized:
             continue
-        SignIn.objects.filter(pk=claims["sid"], user_id=claims["sub"], revoked=None).update(revoked=clock.now())
+        SignIn.objects.filter(pk=claims["sid"], realm=realm.key, account_id=claims["sub"], revoked=None).update(
+            revoked=clock.now()
+        )
 
 
-def _pair(user: User, sign_in_id: uuid.UUID) -> tuple[TokenPair, str]:
-    access, refresh = AccessToken(), RefreshToken()
+def sign_in_of(realm: Realm, raw: str) -> uuid.UUID | None:
+    """Which sign-in an access token belongs to."""
+    try:
+        return uuid.UUID(_verify(AccessToken, raw, realm.audience)["sid"])
+    except Unauthorized:
+        return None
+
+
+def access_claims(raw: str, realm: Realm) -> dict[str, Any]:
+    """The claims of an access token of the realm; Unauthorized for any other token."""
+    return _verify(AccessToken, raw, realm.audience)
+
+
+def _pair(account: Account, sign_in_id: uuid.UUID) -> tuple[TokenPair, str]:
+    audience = realms.of(account).audience
+    access, refresh = _for(AccessToken, audience)(), _for(RefreshToken, audience)()
     for token in (access, refresh):
-        token["sub"] = str(user.id)
+        token["sub"] = account.account_id
         token["sid"] = str(sign_in_id)
-        token["stm"] = user.credential_stamp()
+        token["stm"] = account.credential_stamp()
     seconds = int(settings.ACCESS_TOKEN_LIFETIME.total_seconds())
     return TokenPair(str(access), str(refresh), seconds), refresh["jti"]
 
 
-def _verify(kind: type[_AccountToken], raw: str) -> dict[str, Any]:
-    """The claims of a well-signed token of this kind, ids known to be UUIDs."""
+def _verify(kind: type[_AccountToken], raw: str, audience: str) -> dict[str, Any]:
+    """The claims of a well-signed token of this kind, its ids known to be ids."""
     if len(raw) > MAX_TOKEN_CHARS:
         raise Unauthorized(BAD_TOKEN)
     try:
-        claims: dict[str, Any] = kind(raw).payload  # type: ignore[arg-type]
-        uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"])
+        claims: dict[str, Any] = _for(kind, audience)(raw).payload  # type: ignore[arg-type]
+        uuid.UUID(claims["sid"])
+        if audience == AUDIENCE:
+            uuid.UUID(claims["sub"])
+        elif not isinstance(claims["sub"], str):
+            raise TypeError(claims["sub"])
     except (TokenError, KeyError, ValueError, TypeError, AttributeError) as fault:
         raise Unauthorized(BAD_TOKEN) from fault
     return claims
@@ -200,8 +258,8 @@ _ROW_COLUMNS = ("token_key", "password", "email", "role", "verified", *USER_FIEL
 _BOOLEANS = frozenset({"phone_verified", "is_active", "two_fa_enabled"})
 _ROW_SQL = (
     f"SELECT {', '.join('u.' + name for name in _ROW_COLUMNS)} FROM users u "
-    "JOIN sign_ins s ON s.user_id = u.id AND s.id = {0} AND s.revoked IS NULL "
-    "WHERE u.id = {0} AND u.deleted_at IS NULL AND u.is_active"
+    "CROSS JOIN sign_ins s WHERE s.id = {0} AND s.realm = 'users' AND s.account_id = {0} AND s.revoked IS NULL "
+    "AND u.id = {0} AND u.deleted_at IS NULL AND u.is_active"
 )
 _STATEMENTS = {"sqlite": _ROW_SQL.format("?"), "postgresql": _ROW_SQL.format("%s")}
 
@@ -215,7 +273,8 @@ class _VerifiedAccess:
         sign_in, user = uuid.UUID(claims["sid"]), uuid.UUID(claims["sub"])
         self.expires = float(claims["exp"])
         self._subject = str(user)
-        self._keys = (sign_in.hex, user.hex) if connection.vendor == "sqlite" else (sign_in, user)
+        on_sqlite = connection.vendor == "sqlite"
+        self._keys = (sign_in.hex if on_sqlite else sign_in, str(user), user.hex if on_sqlite else user)
         self._statement = _STATEMENTS[connection.vendor]
         self._stamp = claims.get("stm")
         self._row: tuple[Any, ...] | None = None
@@ -248,7 +307,7 @@ def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
 
 def resolve_account_token(raw: str) -> Verified:
     """The resolver of the audience ``users``."""
-    return _VerifiedAccess(_verify(AccessToken, raw))
+    return _VerifiedAccess(_verify(AccessToken, raw, AUDIENCE))
 
 
 register_resolver(AUDIENCE, resolve_account_token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from typing import Any, cast
@@ -19,6 +20,7 @@ from cms_project.handler import DjangoHandler  # noqa: E402 - settings first
 from cms_project.health import FIXED  # noqa: E402 - settings first
 from cms_project.production import refuse_unsafe  # noqa: E402
 from collections_app.api.lane import Lane  # noqa: E402
+from core import background  # noqa: E402
 
 refuse_unsafe()
 
@@ -44,10 +46,16 @@ def settle() -> None:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """At the end the threads finish their requests, and the last lines are written."""
+    """A thread does the work of Celery's workers, where there are none.
+
+    At the end the threads finish what they hold, and the last lines are written.
+    """
     while (message := await receive())["type"] != "lifespan.shutdown":
         settle()
+        if not background.has_broker():
+            background.worker.start()
         await send({"type": f"{message['type']}.complete"})
+    await asyncio.to_thread(background.worker.stop)
     if lane is not None:
         lane.close()
     django_http.close()

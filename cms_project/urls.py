@@ -13,6 +13,7 @@ urlpatterns = [
     re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
     re_path(r"^api/(?:v1/)?auth/", include(accounts_urls.urlpatterns)),
     re_path(r"^api/v1/users/", include(accounts_urls.users_urlpatterns)),
+    re_path(r"^api/v1/collections/(?P<collection>[^/]+)/auth/", include(accounts_urls.urlpatterns)),
     path("api/v1/", include("collections_app.api.urls")),
     path("", include("collections_app.api.docs_urls")),
     path("admin/", admin.site.urls),

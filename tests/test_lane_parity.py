@@ -16,7 +16,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts import tokens
+from accounts import realms, tokens
 from accounts.models import SignIn, User
 from collections_app.tests.threads import STRESS
 from core import clock
@@ -117,11 +117,11 @@ def tokens_by_name(admin: User, owner: User, member: User, stranger: User, make_
     bad = {"gone": tokens.issue(gone).access, "disabled": tokens.issue(disabled).access}
     bad |= {"renewed": tokens.issue(renewed).access, "refresh": tokens.issue(member).refresh, "expired": str(expired)}
     left = tokens.issue(member)
-    tokens.revoke(left.access)
+    tokens.revoke(realms.staff(), left.access)
     User.objects.filter(pk=disabled.pk).update(is_active=False)
     renewed.set_password("another-long-password")
     renewed.save()
-    SignIn.objects.filter(user=gone).delete()
+    SignIn.objects.of(gone).delete()
     gone.delete()
     head, claims, signature = good["member"].split(".")
     return good | bad | {"signed out": left.access, "forged": f"{head}.{claims}.{signature[::-1]}", "rubbish": "x.y"}

@@ -43,7 +43,33 @@ _TOKENS: Json = {
     "user": USER,
 }
 
-SIGNED_IN = _object(_TOKENS)
+_CHALLENGE = _object(
+    {
+        "requires_2fa": {"type": "boolean", "const": True},
+        **dict.fromkeys(("user_id", "challenge"), _TEXT),
+        "method": {"type": "string", "enum": ["email", "totp"]},
+        "message": _TEXT,
+    }
+)
+SIGNED_IN: Json = {"anyOf": [_object(_TOKENS), _CHALLENGE]}
 REGISTERED = _object({**USER["properties"], **_TOKENS})
 MESSAGE = _object({"message": _TEXT})
 PASSWORD_CHANGED = _object({"message": _TEXT, **_TOKENS})
+VERIFIED = _object({"message": _TEXT, "user": USER})
+CODE_SENT = _object({"message": _TEXT, "email": {"type": "string", "format": "email"}})
+REVOKED = _object({"revoked": {"type": "integer", "description": "How many sign-ins ended."}})
+SIGN_INS = _object(
+    {
+        "items": {
+            "type": "array",
+            "items": _object(
+                {
+                    "id": {"type": "string", "format": "uuid"},
+                    "current": _FLAG,
+                    **dict.fromkeys(("method", "address", "user_agent"), _TEXT),
+                    **dict.fromkeys(("created", "last_used", "expires"), _MOMENT),
+                }
+            ),
+        }
+    }
+)

@@ -1,4 +1,4 @@
-"""Under ``/api/v1/auth/`` and, the same views again, ``/api/auth/``."""
+"""What happens to accounts: under ``/api/v1/auth/``, ``/api/auth/`` and ``/api/v1/collections/{c}/auth/``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,24 @@ urlpatterns = [
     route("register", views.RegisterView.as_view()),
     route("login", views.LoginView.as_view()),
     route("login/json", views.LoginView.as_view()),
+    route("verify-2fa", views.VerifyTwoFactorView.as_view()),
     route("refresh", views.RefreshView.as_view()),
     route("logout", views.LogoutView.as_view()),
     route("me", views.MeView.as_view()),
     route("change-password", views.ChangePasswordView.as_view()),
+    route("verify-email", views.VerifyEmailView.as_view()),
+    route("resend-verification", views.ResendVerificationView.as_view()),
+    route("send-verification", views.ResendVerificationView.as_view()),
+    route("request-password-reset", views.RequestResetView.as_view()),
+    route("forgot-password", views.RequestResetView.as_view()),
+    route("reset-password", views.ResetPasswordView.as_view()),
+    route("change-email", views.ChangeEmailView.as_view()),
+    route("confirm-email-change", views.ConfirmEmailView.as_view()),
+    route("enable-2fa", views.EnableTwoFactorView.as_view()),
+    route("disable-2fa", views.DisableTwoFactorView.as_view()),
+    route("test-2fa", views.TestTwoFactorView.as_view()),
+    route("sessions", views.SignInsView.as_view()),
+    route("sessions/<sign_in_id>", views.SignInView.as_view()),
 ]
 
 users_urlpatterns = [route("me", views.MeView.as_view())]

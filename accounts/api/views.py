@@ -1,77 +1,44 @@
-"""Register, log in, refresh, log out, who am I, change the password."""
+"""Register, log in, and all that happens to an account: the same views for ``users`` and each auth collection."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import auth
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.generics import GenericAPIView
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from accounts import services, tokens
+from accounts import emails, mailing, realms, sign_in, tokens, two_factor
 from accounts.api import documents, serializers
+from accounts.api.base import AccountView, IsAccount, client_of, is_of, outcome_json, signed_in_json
 from accounts.authentication import principal
-from accounts.models import User
-from accounts.principals import STAFF_COLLECTION
-from core.errors import Unauthorized
-
-
-class IsAccount(BasePermission):
-    """Signed in as an account of ``users``; a record of an auth collection is not one."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if principal(request).collection != STAFF_COLLECTION:
-            raise Unauthorized
-        return True
-
-
-class AccountView(GenericAPIView[Any]):
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Tokens and accounts are nobody else's: no cache on the way may keep them."""
-        response["Cache-Control"] = "no-store"
-        return super().finalize_response(request, response, *args, **kwargs)
-
-    def cleaned(self, request: Request, **context: Any) -> dict[str, Any]:
-        serializer = self.get_serializer_class()(data=request.data, context=context)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
-
-    def account(self, request: Request) -> User:
-        user = User.objects.filter(pk=principal(request).id).first()
-        if user is None:
-            raise Unauthorized
-        return user
-
-
-def signed_in(user: User, pair: tokens.TokenPair) -> dict[str, Any]:
-    return {
-        "access_token": pair.access,
-        "refresh_token": pair.refresh,
-        "token_type": "bearer",
-        "expires_in": pair.expires_in,
-        "user": serializers.user_json(user),
-    }
+from accounts.models import SignIn
+from accounts.models.owned import Account
+from accounts.shapes import RegisterSerializer
+from core import clock
+from core.errors import NotFound, Unauthorized
 
 
 class RegisterView(AccountView):
     """Make an account. The first one of an installation becomes superadmin."""
 
-    serializer_class = serializers.RegisterSerializer
+    serializer_class = RegisterSerializer
 
     @extend_schema(responses={201: documents.REGISTERED})
     def post(self, request: Request) -> Response:
-        user = services.register(principal=principal(request), **self.cleaned(request))
-        body = {**serializers.user_json(user), **signed_in(user, tokens.issue(user))}
+        account = self.realm.register(principal(request), request.data, request.META.get("QUERY_STRING", ""))
+        emails.send_verification(account)
+        pair = tokens.issue(account, "register", client_of(request))
+        body = {**self.realm.to_json(account), **signed_in_json(account, pair)}
         return Response(body, status=status.HTTP_201_CREATED)
 
 
 class LoginView(AccountView):
-    """E-mail or username and password for an access and a refresh token."""
+    """E-mail or username and password for tokens, or for the challenge of a second factor."""
 
     serializer_class = serializers.LoginSerializer
     authentication_classes = ()  # an old token in the header must not keep anybody from signing in
@@ -79,7 +46,27 @@ class LoginView(AccountView):
     @extend_schema(responses={200: documents.SIGNED_IN})
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
-        return Response(signed_in(*services.log_in(given["identifier"], given["password"])))
+        outcome = sign_in.log_in(self.realm, given["identifier"], given["password"], client_of(request))
+        return Response(outcome_json(outcome))
+
+
+class VerifyTwoFactorView(AccountView):
+    """The challenge of a login and its code, for tokens."""
+
+    serializer_class = serializers.TwoFactorSerializer
+    authentication_classes = ()
+
+    @extend_schema(responses={200: documents.SIGNED_IN})
+    def post(self, request: Request) -> Response:
+        given = self.cleaned(request)
+        done = sign_in.complete(
+            self.realm,
+            given["code"],
+            client_of(request),
+            challenge=given.get("challenge", ""),
+            account_id=given.get("user_id", ""),
+        )
+        return Response(outcome_json(done))
 
 
 class RefreshView(AccountView):
@@ -90,7 +77,7 @@ class RefreshView(AccountView):
 
     @extend_schema(responses={200: documents.SIGNED_IN})
     def post(self, request: Request) -> Response:
-        return Response(signed_in(*tokens.refresh(self.cleaned(request)["refresh_token"])))
+        return Response(signed_in_json(*tokens.refresh(self.realm, self.cleaned(request)["refresh_token"])))
 
 
 class LogoutView(AccountView):
@@ -101,11 +88,12 @@ class LogoutView(AccountView):
     @extend_schema(responses={200: documents.MESSAGE})
     def post(self, request: Request) -> Response:
         raw = self.cleaned(request).get("refresh_token")
-        if not raw and not request.user.is_authenticated:
+        here = is_of(self.realm, request)
+        if not raw and not here:
             raise Unauthorized
         for token in filter(None, (raw, request.auth)):
-            tokens.revoke(token)
-        if request.user.is_authenticated and request.auth is None:
+            tokens.revoke(self.realm, token)
+        if here and request.auth is None:
             auth.logout(request._request)
         return Response({"message": "Logged out successfully"})
 
@@ -117,7 +105,7 @@ class MeView(AccountView):
 
     @extend_schema(request=None, responses={200: documents.USER})
     def get(self, request: Request) -> Response:
-        return Response(serializers.user_json(self.account(request)))
+        return Response(self.realm.to_json(self.account(request)))
 
 
 class ChangePasswordView(AccountView):
@@ -128,8 +116,197 @@ class ChangePasswordView(AccountView):
 
     @extend_schema(responses={200: documents.PASSWORD_CHANGED})
     def post(self, request: Request) -> Response:
-        user = self.account(request)
-        given = self.cleaned(request, user=user)
-        services.change_password(user, given["current_password"], given["new_password"])
-        body = {"message": "Password changed successfully", **signed_in(user, tokens.issue(user))}
-        return Response(body)
+        account = self.account(request)
+        given = self.cleaned(request, check=lambda password: self.realm.check_new_password(password, account))
+        done = sign_in.change_password(account, given["current_password"], given["new_password"], client_of(request))
+        return Response({"message": "Password changed successfully", **outcome_json(done)})
+
+
+class VerifyEmailView(AccountView):
+    """The token of the mail, for a verified address."""
+
+    serializer_class = serializers.TokenSerializer
+    authentication_classes = ()
+
+    @extend_schema(responses={200: documents.VERIFIED})
+    def post(self, request: Request) -> Response:
+        account = emails.verify(self.cleaned(request)["token"])
+        user = realms.of(account).to_json(account)
+        return Response({"message": "Email verified successfully", "user": user})
+
+
+class ResendVerificationView(AccountView):
+    """Mail the link again: to who is signed in, or to the address in the body if it is an account's."""
+
+    serializer_class = serializers.ResendSerializer
+
+    @extend_schema(responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        given = self.cleaned(request)
+        if is_of(self.realm, request):
+            emails.send_verification(self.account(request))
+            return Response({"message": "Verification email sent"})
+        if not given.get("email"):
+            raise Unauthorized
+        account = self.named_realm(given).find(given["email"])
+        if account is None or account.verified or not account.is_active:
+            mailing.post("verify")
+        else:
+            emails.send_verification(account)
+        return Response({"message": "If the email exists and is not verified, a verification link has been sent"})
+
+
+class RequestResetView(AccountView):
+    """Mail a link to set a new password. The answer is the same whether there is such an account or not."""
+
+    serializer_class = serializers.RequestSerializer
+    authentication_classes = ()
+
+    @extend_schema(responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        given = self.cleaned(request)
+        emails.request_reset(self.named_realm(given), given["email"])
+        return Response({"message": "If the email exists, a password reset link has been sent"})
+
+
+class ResetPasswordView(AccountView):
+    """The token of the mail and a new password; everything signed in before ends."""
+
+    serializer_class = serializers.ResetPasswordSerializer
+    authentication_classes = ()
+
+    @extend_schema(responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        given = self.cleaned(request)
+        emails.reset(given["token"], given["new_password"])
+        return Response({"message": "Password reset successfully"})
+
+
+class ChangeEmailView(AccountView):
+    """Mail a link to a new address, which becomes the account's when the link is followed."""
+
+    serializer_class = serializers.ChangeEmailSerializer
+    permission_classes = (IsAccount,)
+
+    @extend_schema(responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        given = self.cleaned(request)
+        emails.request_email_change(self.account(request), given["password"], given["new_email"])
+        return Response({"message": "A confirmation link has been sent to the new address"})
+
+
+class ConfirmEmailView(AccountView):
+    """The token of the mail, for the new address; everything signed in before ends."""
+
+    serializer_class = serializers.TokenSerializer
+    authentication_classes = ()
+
+    @extend_schema(responses={200: documents.VERIFIED})
+    def post(self, request: Request) -> Response:
+        account = emails.change_email(self.cleaned(request)["token"])
+        user = realms.of(account).to_json(account)
+        return Response({"message": "Email changed successfully. Please sign in again.", "user": user})
+
+
+class EnableTwoFactorView(AccountView):
+    """From now on a login needs a code by mail. Other sign-ins of the account end."""
+
+    serializer_class = serializers.NothingSerializer
+    permission_classes = (IsAccount,)
+
+    @extend_schema(request=None, responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        self.cleaned(request)
+        two_factor.enable(self.account(request), keep=_sign_in_id(self, request))
+        return Response({"message": "2FA has been enabled successfully"})
+
+
+class DisableTwoFactorView(AccountView):
+    """No second factor any more; asks for the password."""
+
+    serializer_class = serializers.PasswordSerializer
+    permission_classes = (IsAccount,)
+
+    @extend_schema(responses={200: documents.MESSAGE})
+    def post(self, request: Request) -> Response:
+        two_factor.disable(self.account(request), self.cleaned(request)["password"])
+        return Response({"message": "2FA has been disabled successfully"})
+
+
+class TestTwoFactorView(AccountView):
+    """Mail a code that opens nothing, to see that it arrives."""
+
+    serializer_class = serializers.NothingSerializer
+    permission_classes = (IsAccount,)
+
+    @extend_schema(request=None, responses={200: documents.CODE_SENT})
+    def post(self, request: Request) -> Response:
+        self.cleaned(request)
+        account = self.account(request)
+        mailing.post("two_fa_test", account)
+        return Response({"message": "Test 2FA code sent to your email", "email": account.email})
+
+
+class _AllSchema(AutoSchema):
+    """DELETE of a whole list has an id of its own beside DELETE of one item."""
+
+    def get_operation_id(self) -> str:
+        return str(super().get_operation_id()).replace("_destroy", "_destroy_others")
+
+
+class SignInsView(AccountView):
+    """Where the account is signed in; DELETE ends all others."""
+
+    schema = _AllSchema()
+
+    permission_classes = (IsAccount,)
+    serializer_class = serializers.NothingSerializer
+
+    @extend_schema(request=None, responses={200: documents.SIGN_INS})
+    def get(self, request: Request) -> Response:
+        current = _sign_in_id(self, request)
+        rows = _open(self.account(request)).order_by("-last_used")
+        return Response({"items": [_sign_in_json(row, current) for row in rows]})
+
+    @extend_schema(request=None, responses={200: documents.REVOKED})
+    def delete(self, request: Request) -> Response:
+        others = _open(self.account(request)).exclude(pk=_sign_in_id(self, request))
+        return Response({"revoked": others.update(revoked=clock.now())})
+
+
+class SignInView(AccountView):
+    """End one sign-in with all its tokens."""
+
+    permission_classes = (IsAccount,)
+    serializer_class = serializers.NothingSerializer
+
+    @extend_schema(request=None, responses={204: None})
+    def delete(self, request: Request, sign_in_id: str) -> Response:
+        try:
+            wanted = uuid.UUID(sign_in_id)
+        except ValueError as fault:
+            raise NotFound from fault
+        if not _open(self.account(request)).filter(pk=wanted).update(revoked=clock.now()):
+            raise NotFound
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _open(account: Account) -> Any:
+    return SignIn.objects.of(account).filter(revoked=None, expires__gt=clock.now())
+
+
+def _sign_in_id(view: AccountView, request: Request) -> uuid.UUID | None:
+    return tokens.sign_in_of(view.realm, request.auth) if isinstance(request.auth, str) else None
+
+
+def _sign_in_json(row: SignIn, current: uuid.UUID | None) -> dict[str, Any]:
+    return {
+        "id": str(row.pk),
+        "current": row.pk == current,
+        "method": row.method,
+        "address": row.address,
+        "user_agent": row.user_agent,
+        "created": clock.isoformat(row.created),
+        "last_used": clock.isoformat(row.last_used),
+        "expires": clock.isoformat(row.expires),
+    }

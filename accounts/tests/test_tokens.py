@@ -9,7 +9,7 @@ import jwt
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken as StockAccessToken
 
-from accounts import tokens
+from accounts import realms, tokens
 from accounts.models import SignIn
 from accounts.principals import Principal
 from core.errors import Unauthorized
@@ -48,7 +48,7 @@ def test_a_refresh_token_is_not_an_access_token_nor_the_reverse(pair):
     with pytest.raises(Unauthorized):
         tokens.principal_from_token(pair.refresh)
     with pytest.raises(Unauthorized):
-        tokens.refresh(pair.access)
+        tokens.refresh(realms.staff(), pair.access)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Accounts of staff and members: the table ``users``, and the sign-ins that are open."""
+"""Accounts of staff and members: the table ``users``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Collection
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
-from accounts.principals import ADMIN_ROLES
+from accounts.principals import ADMIN_ROLES, STAFF_COLLECTION
 from core import clock
 
 models.CharField.register_lookup(Lower)  # email__lower=, served by the unique indexes below
@@ -114,6 +113,7 @@ class User(AbstractBaseUser):
     groups = models.ManyToManyField(Group, db_table="user_groups", blank=True, related_name="users")
 
     last_login = None  # ours is last_login_at
+    realm_key = STAFF_COLLECTION  # see accounts/realms.py
 
     objects: ClassVar[UserManager] = UserManager()
     all_objects: ClassVar[models.Manager[User]] = models.Manager()
@@ -163,6 +163,10 @@ class User(AbstractBaseUser):
         self.deleted_at = clock.now()
         self.save(update_fields=["deleted_at", "updated"])
 
+    @property
+    def account_id(self) -> str:
+        return str(self.pk)
+
     def credential_stamp(self) -> str:
         return credential_stamp(self.token_key, self.password, self.email, self.role)
 
@@ -200,32 +204,3 @@ def credential_stamp(token_key: str, password: str, email: str, role: str) -> st
     return salted_hmac(
         "accounts.credential_stamp", "\x00".join((token_key, password, email, role)), algorithm="sha256"
     ).hexdigest()[:32]
-
-
-class SignIn(models.Model):
-    """One sign-in and the chain of refresh tokens that came of it.
-
-    Only ``refresh_id`` may be exchanged; an older one coming back means that the
-    chain was copied, and ends it. Access tokens name their sign-in, so ending it
-    ends them too.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sign_ins")
-    refresh_id = models.CharField(max_length=32)
-    created = models.DateTimeField(default=clock.now)
-    expires = models.DateTimeField(db_index=True)
-    revoked = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        db_table = "sign_ins"
-
-
-class SetupToken(models.Model):
-    """The one-time token that allows the first account in production; only its hash is kept."""
-
-    digest = models.CharField(max_length=64, unique=True)
-    created = models.DateTimeField(default=clock.now)
-
-    class Meta:
-        db_table = "setup_tokens"

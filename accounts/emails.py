@@ -1,0 +1,147 @@
+"""What happens by mail: an address is verified or changed, a password is reset."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import transaction
+from rest_framework import serializers
+
+from accounts import invites, mailing, one_time, passwords, realms, two_factor
+from accounts.mailing import Draft, template
+from accounts.models import Invite
+from accounts.models.owned import Account
+from accounts.one_time import Purpose
+from accounts.realms import Realm
+from core.errors import BadRequest, Conflict, ValidationFailed
+
+ALREADY_VERIFIED = "Your e-mail address is verified already."
+
+
+def send_verification(account: Account) -> None:
+    """Mail a link that proves the address; nothing where it is proved."""
+    if not account.verified:
+        mailing.post("verify", account)
+
+
+def verify(token: str) -> Account:
+    """The account whose address is now proved; BadRequest for a bad token."""
+    with transaction.atomic():
+        account = one_time.use(token, Purpose.VERIFY).account
+        return realms.of(account).set_verified(account)
+
+
+def request_reset(realm: Realm, email: str) -> None:
+    """Mail a link to set a new password, if there is such an account; nobody can tell."""
+    account = realm.find(email) if "@" in email else None
+    if account is not None and not account.is_active:
+        account = None
+    mailing.post("reset", account)
+
+
+def reset(token: str, password: str) -> Account:
+    """Set a new password. BadRequest for a bad token, DRF's ValidationError for a bad password.
+
+    Who got the mail has proved the address too.
+    """
+    account = one_time.peek(token, Purpose.RESET).account
+    realm = realms.of(account)
+    try:
+        realm.check_new_password(password, account)
+    except serializers.ValidationError as fault:
+        raise serializers.ValidationError({"new_password": fault.detail}) from fault
+    with transaction.atomic():
+        account = one_time.use(token, Purpose.RESET).account
+        if not account.verified:
+            account = realm.set_verified(account)
+        account = realm.set_password(account, password)
+        mailing.post("password_changed", account)
+    return account
+
+
+def request_email_change(account: Account, password: str, email: str) -> None:
+    """Mail a link to the new address, if it is free; nobody can tell whether it was."""
+    if not passwords.is_right(account, password):
+        raise ValidationFailed(fields={"password": ["Incorrect password"]})
+    free = realms.of(account).find(email) is None
+    mailing.post("change_email", account if free else None, to=email if free else "", data={"email": email})
+
+
+def change_email(token: str) -> Account:
+    """The account with its new address; BadRequest for a bad token or an address that was taken meanwhile."""
+    try:
+        with transaction.atomic():
+            used = one_time.use(token, Purpose.CHANGE_EMAIL)
+            former = used.account.email
+            account = realms.of(used.account).set_email(used.account, used.data["email"])
+            mailing.post("email_changed", account, to=former)
+            return account
+    except Conflict as fault:
+        raise BadRequest(one_time.BAD) from fault
+
+
+# --- what the templates are filled with, when a mail is sent ---------------------------------
+
+
+def _link(path: str, token: str) -> str:
+    return f"{settings.BASE_URL}/{path}?{urlencode({'token': token})}"
+
+
+def _to(draft: Draft) -> Account:
+    assert draft.account is not None  # these are posted for an account, or dropped
+    return draft.account
+
+
+@template("verify")
+def _verify(draft: Draft) -> Mapping[str, Any] | None:
+    account = _to(draft)
+    if account.verified:
+        return None
+    return {"account": account, "link": _link("verify", one_time.make(account, Purpose.VERIFY))}
+
+
+@template("reset")
+def _reset(draft: Draft) -> Mapping[str, Any] | None:
+    account = _to(draft)
+    if not account.is_active:
+        return None
+    return {"account": account, "link": _link("reset-password", one_time.make(account, Purpose.RESET))}
+
+
+@template("change_email")
+def _change_email(draft: Draft) -> Mapping[str, Any]:
+    account = _to(draft)
+    token = one_time.make(account, Purpose.CHANGE_EMAIL, {"email": draft.mail.data["email"]})
+    return {"account": account, "email": draft.mail.data["email"], "link": _link("change-email", token)}
+
+
+@template("two_fa_code")
+def _two_fa_code(draft: Draft) -> Mapping[str, Any] | None:
+    code = two_factor.mail_code(draft.mail.data["challenge"])
+    if code is None:
+        return None
+    return {"account": _to(draft), "code": code, "minutes": settings.TWO_FA_CODE_EXPIRE_MINUTES}
+
+
+@template("two_fa_test")
+def _two_fa_test(draft: Draft) -> Mapping[str, Any]:
+    return {"account": _to(draft), "code": f"{secrets.randbelow(1_000_000):06}"}
+
+
+@template("invite")
+def _invite(draft: Draft) -> Mapping[str, Any] | None:
+    invite = Invite.objects.filter(pk=draft.mail.data["invite"], used_at=None).select_related("created_by").first()
+    code = None if invite is None else invites.known_code(invite)
+    return None if code is None else {"invite": invite, "code": code}
+
+
+def _notice(draft: Draft) -> Mapping[str, Any]:
+    return {"account": _to(draft)}
+
+
+for _name in ("welcome", "password_changed", "email_changed", "two_fa_enabled", "two_fa_disabled"):
+    template(_name)(_notice)

@@ -1,0 +1,112 @@
+"""Where accounts live: ``users``, and each auth collection. Every flow works in any realm.
+
+A realm looks accounts up and changes them; what a flow is (sign-in, second factor,
+reset, …) stands once in this app, and what a client sees of it once in its API.
+Auth collections are realms of ``collections_app``, which registers how to find them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from accounts.models.owned import Account
+from accounts.principals import STAFF_COLLECTION, Principal
+from core.errors import NotFound
+
+
+class Realm(ABC):
+    """``key`` names the realm in tables and tokens, ``name`` is the collection's in paths and mails."""
+
+    key: str
+    name: str
+    has_totp: ClassVar[bool] = False  # whether authenticator apps are a choice
+
+    @property
+    def audience(self) -> str:
+        """Of the realm's tokens."""
+        return self.key if self.key == STAFF_COLLECTION else f"record:{self.key}"
+
+    # --- looking up -------------------------------------------------------------------------
+    @abstractmethod
+    def find(self, identifier: str) -> Account | None:
+        """The account of an e-mail address or a username; disabled ones too, deleted ones not."""
+
+    @abstractmethod
+    def get(self, account_id: str) -> Account | None:
+        """The account with this id."""
+
+    @abstractmethod
+    def principal(self, account: Account) -> Principal:
+        """Who the account is to rules and paths."""
+
+    @abstractmethod
+    def to_json(self, account: Account) -> dict[str, Any]:
+        """The account as its owner sees it."""
+
+    # --- changing ---------------------------------------------------------------------------
+    @abstractmethod
+    def register(self, principal: Principal, data: Any, query: str = "") -> Account:
+        """Make an account from a client's body. Raises ValidationFailed, Conflict, Forbidden, Unauthorized."""
+
+    @abstractmethod
+    def adopt(self, email: str, *, verified: bool, profile: Mapping[str, str], invite_code: str = "") -> Account:
+        """Make an account for somebody who signs in elsewhere; it has no usable password.
+
+        Raises Conflict, Forbidden, ValidationFailed. ``profile`` has ``name``,
+        ``username`` and ``avatar_url`` where they are known.
+        """
+
+    @abstractmethod
+    def set_password(self, account: Account, password: str | None) -> Account:
+        """A new password that is known to be acceptable, or none that works; everything signed in ends."""
+
+    @abstractmethod
+    def check_new_password(self, password: str, account: Account | None) -> str:
+        """The password; DRF's ValidationError with every reason against it."""
+
+    @abstractmethod
+    def set_verified(self, account: Account) -> Account:
+        """Somebody has proved that the account's address is theirs."""
+
+    @abstractmethod
+    def set_email(self, account: Account, email: str) -> Account:
+        """A new address, proved to be theirs; Conflict where it is taken. Everything signed in ends."""
+
+    @abstractmethod
+    def set_two_fa(self, account: Account, enabled: bool) -> Account:
+        """Whether sign-ins need a second factor."""
+
+    @abstractmethod
+    def note_sign_in(self, account: Account) -> None:
+        """Somebody signs in: ``last_login_at``, where the realm has it."""
+
+
+Finder = Callable[[str], Realm | None]
+
+_finders: list[Finder] = []
+
+
+def register(finder: Finder) -> None:
+    """Let an app answer for its realms, by key or by name; done in its ``AppConfig.ready()``."""
+    _finders.append(finder)
+
+
+def get(key: str) -> Realm:
+    """The realm of a key, or of an auth collection's name; NotFound where there is none."""
+    for finder in _finders:
+        found = finder(key)
+        if found is not None:
+            return found
+    raise NotFound(f"There is no auth collection {key[:80]!r}.")
+
+
+def staff() -> Realm:
+    """The realm of ``users``."""
+    return get(STAFF_COLLECTION)
+
+
+def of(account: Account) -> Realm:
+    """The realm that the account belongs to."""
+    return get(account.realm_key)

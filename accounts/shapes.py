@@ -1,0 +1,139 @@
+"""An account as clients write and see it. Unknown fields are errors."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.validators import RegexValidator, URLValidator
+from rest_framework import serializers
+
+from accounts import passwords
+from accounts.models import Role, User
+from core import clock
+from core.error_adapter import NON_FIELD
+
+USERNAME = RegexValidator(
+    re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
+    "A username has 3 to 50 letters, digits, dots, dashes, underscores or plus signs.",
+)
+PHONE = RegexValidator(re.compile(r"\A\+?[0-9 ().\-/]{3,20}\Z"), "Enter a valid phone number.")
+LANGUAGE = RegexValidator(re.compile(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,6})?\Z"), "Enter a language code.")
+
+
+class Text(serializers.CharField):
+    """A text and nothing else: a number or a list is not turned into one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Password(Text):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, style={"input_type": "password"}, **kwargs)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields it does not know, after renaming ``aliases``; all problems come at once."""
+
+    aliases: Mapping[str, str] = {}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError({NON_FIELD: ["Expected an object."]})
+        # Of several spellings the first wins; the browsable API's forms carry their CSRF token along.
+        values = {self.aliases.get(name, name): value for name, value in reversed(list(data.items()))}
+        values.pop("csrfmiddlewaretoken", None)
+        unknown = {name: ["Unknown field."] for name in values if name not in self.fields}
+        try:
+            cleaned = super().to_internal_value(values)
+        except serializers.ValidationError as fault:
+            raise serializers.ValidationError({**unknown, **fault.detail}) from fault  # type: ignore[dict-item]
+        if unknown:
+            raise serializers.ValidationError(unknown)
+        return cleaned
+
+
+class RegisterSerializer(StrictSerializer):
+    aliases = {"login": "username", "inviteCode": "invite_code", "profile_picture_url": "avatar_url"}
+
+    email = serializers.EmailField(max_length=254)
+    password = Password(write_only=True)
+    password_confirm = Password(write_only=True, required=False)
+    username = Text(required=False, validators=[USERNAME])
+    name = Text(required=False, allow_blank=True, max_length=150)
+    first_name = Text(required=False, allow_blank=True, max_length=100)
+    last_name = Text(required=False, allow_blank=True, max_length=100)
+    phone_number = Text(required=False, allow_blank=True, validators=[PHONE])
+    avatar_url = Text(required=False, allow_blank=True, max_length=500, validators=[URLValidator(["http", "https"])])
+    bio = Text(required=False, allow_blank=True, max_length=5000)
+    public_name = Text(required=False, allow_blank=True, max_length=150)
+    timezone = Text(required=False, max_length=64)
+    language = Text(required=False, validators=[LANGUAGE])
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
+    invite_code = Text(
+        required=False,
+        allow_blank=True,
+        max_length=64,
+        help_text="Needed where registration is by invitation.",
+    )
+    setup_token = Text(
+        required=False, allow_blank=True, max_length=64, help_text="Only for the first account in production."
+    )
+
+    def validate_password(self, password: str) -> str:
+        given = self.initial_data
+        about = {name: given.get(name) for name in ("username", "email", "first_name", "last_name")}
+        return passwords.acceptable(
+            password, User(**{name: value for name, value in about.items() if isinstance(value, str)})
+        )
+
+    def validate_timezone(self, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as fault:
+            raise serializers.ValidationError("Enter a time zone such as Europe/Berlin.") from fault
+        return name
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        confirmed = attrs.pop("password_confirm", attrs["password"])
+        if confirmed != attrs["password"]:
+            raise serializers.ValidationError({"password_confirm": ["The two passwords differ."]})
+        return attrs
+
+
+def user_json(user: User) -> dict[str, Any]:
+    """An account as every surface's superset: each field also under the other documents' names."""
+    created, updated = clock.isoformat(user.created), clock.isoformat(user.updated)
+    return {
+        "id": str(user.id),
+        "email": user.email,
+        "username": user.username,
+        "login": user.username,
+        "name": user.name,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "phone_number": user.phone_number,
+        "phone_verified": user.phone_verified,
+        "avatar_url": user.avatar_url,
+        "profile_picture_url": user.avatar_url,
+        "bio": user.bio,
+        "public_name": user.public_name,
+        "timezone": user.timezone,
+        "language": user.language,
+        "role": str(user.role),
+        "roles": [str(user.role)],
+        "verified": user.verified,
+        "email_verified": user.verified,
+        "is_active": user.is_active,
+        "two_fa_enabled": user.two_fa_enabled,
+        "last_login_at": clock.isoformat(user.last_login_at) if user.last_login_at else None,
+        "created": created,
+        "created_at": created,
+        "updated": updated,
+        "updated_at": updated,
+    }
