@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.validators import RegexValidator, URLValidator
@@ -13,7 +12,7 @@ from rest_framework import serializers
 from accounts import passwords
 from accounts.models import Role, User
 from core import clock
-from core.error_adapter import NON_FIELD
+from core.serializers import StrictSerializer, Text
 
 USERNAME = RegexValidator(
     re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
@@ -23,39 +22,9 @@ PHONE = RegexValidator(re.compile(r"\A\+?[0-9 ().\-/]{3,20}\Z"), "Enter a valid 
 LANGUAGE = RegexValidator(re.compile(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,6})?\Z"), "Enter a language code.")
 
 
-class Text(serializers.CharField):
-    """A text and nothing else: a number or a list is not turned into one."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
 class Password(Text):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, style={"input_type": "password"}, **kwargs)
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields it does not know, after renaming ``aliases``; all problems come at once."""
-
-    aliases: Mapping[str, str] = {}
-
-    def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            raise serializers.ValidationError({NON_FIELD: ["Expected an object."]})
-        # Of several spellings the first wins; the browsable API's forms carry their CSRF token along.
-        values = {self.aliases.get(name, name): value for name, value in reversed(list(data.items()))}
-        values.pop("csrfmiddlewaretoken", None)
-        unknown = {name: ["Unknown field."] for name in values if name not in self.fields}
-        try:
-            cleaned = super().to_internal_value(values)
-        except serializers.ValidationError as fault:
-            raise serializers.ValidationError({**unknown, **fault.detail}) from fault  # type: ignore[dict-item]
-        if unknown:
-            raise serializers.ValidationError(unknown)
-        return cleaned
 
 
 class RegisterSerializer(StrictSerializer):

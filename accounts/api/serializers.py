@@ -7,7 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.shapes import Password, StrictSerializer, Text
+from accounts.shapes import Password
+from core.serializers import StrictSerializer, Text
 
 MAX_TOKEN = 200
 RECOVERY = re.compile(r"[A-Za-z0-9]{4,5}-?[A-Za-z0-9]{4,5}")

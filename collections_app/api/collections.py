@@ -21,6 +21,7 @@ from collections_app.schema.definition import RULES, CollectionDef
 from collections_app.schema.snapshot import Snapshot
 from core import clock
 from core.errors import BadRequest, Forbidden, NotFound, Unauthorized, ValidationFailed
+from core.query_string import parse_query_string
 
 DEFAULT_PER_PAGE = 100
 
@@ -60,7 +61,7 @@ def _flag(parameters: dict[str, str], name: str) -> bool:
 
 
 def _parameters(request: Request, *flags: str) -> dict[str, bool]:
-    parameters = query.parse_query_string(request.META.get("QUERY_STRING", ""))
+    parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
     found = {name: _flag(parameters, name) for name in flags}
     if parameters:
         raise BadRequest(f"Unknown query parameter {min(parameters)[:50]!r}.")
@@ -77,7 +78,7 @@ class CollectionViewSet(ViewSet):
 
     def list(self, request: Request) -> Response:
         """All collections; for others than admins, those that they may list."""
-        parameters = query.parse_query_string(request.META.get("QUERY_STRING", ""))
+        parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
         parameters.setdefault("per_page", str(DEFAULT_PER_PAGE))
         wanted = query.read(parameters, frozenset({"page", "per_page"}))
         snapshot = registry.latest()

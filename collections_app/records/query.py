@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from dataclasses import field as dc_field
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 from core.errors import BadRequest, ValidationFailed
+from core.query_string import parse_query_string
 
 LIST_PARAMETERS = frozenset(
     {"page", "per_page", "sort", "filter", "search", "fields", "expand", "skip_total", "cursor"}
@@ -54,27 +54,6 @@ class Query:
     skip_total: bool = False
     cursor: str | None = None
     raw: Mapping[str, str] = dc_field(default_factory=dict)
-
-
-def parse_query_string(raw: str) -> dict[str, str]:
-    """A URL's query string as a dict. ``&&`` belongs to a filter, it does not separate parameters.
-
-    Raises BadRequest for a parameter given twice and for bytes that are no UTF-8.
-    """
-    if len(raw) > 20_000:
-        raise BadRequest("The query string is too long.")
-    found: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(raw.replace("&&", "%26%26"), keep_blank_values=True, errors="strict", max_num_fields=100)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise BadRequest("The query string can't be read.") from error
-    for name, value in pairs:
-        if name in found:
-            raise BadRequest(f"The parameter {name[:50]!r} stands more than once.")
-        if "\x00" in value:
-            raise BadRequest(f"The parameter {name[:50]!r} contains a null character.")
-        found[name] = value
-    return found
 
 
 def parse(query_string: str, allowed: frozenset[str]) -> Query:

@@ -17,10 +17,10 @@ from rest_framework.views import APIView
 from accounts.authentication import principal
 from collections_app.api.openapi.audience import audience_of
 from collections_app.api.openapi.document import document
-from collections_app.records.query import parse_query_string
 from collections_app.schema import registry
 from core.drf import JSONRenderer
 from core.errors import BadRequest
+from core.query_string import parse_query_string
 
 # Nothing on these pages comes from elsewhere, and this holds them to it.
 _POLICY = (
