@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.forms import ReadOnlyPasswordHashField
 from django.contrib.auth.password_validation import validate_password
 from django.http import HttpRequest
 
 from accounts.models import Role, User
+
+# The tables of allauth hold secrets, and who may do what to whose is not theirs to say: they have no pages here.
+for _config in apps.get_app_configs():
+    for _model in _config.get_models() if _config.name.startswith("allauth.") else ():
+        if admin.site.is_registered(_model):
+            admin.site.unregister(_model)
 
 
 class AccountForm(forms.ModelForm):

@@ -74,3 +74,10 @@ def test_nobody_deletes_themselves(office, superadmin):
 def test_the_page_never_shows_a_hash_or_a_token_key(office, member):
     page = office.get(f"{LIST}{member.pk}/change/").content.decode()
     assert member.password not in page and member.token_key not in page
+
+
+def test_the_tables_of_second_factors_have_no_pages(superadmin, client):
+    client.force_login(superadmin)
+    start = client.get("/admin/").content
+    assert b"/admin/accounts/user/" in start and b"/admin/mfa/" not in start and b"/admin/account/" not in start
+    assert client.get("/admin/mfa/authenticator/").status_code == 404

@@ -39,6 +39,9 @@ INSTALLED_APPS = [
     "rest_framework_simplejwt",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "core",
     "settings_app",
     "accounts",
@@ -61,6 +64,7 @@ MIDDLEWARE = [
     "core.middleware.CsrfMiddleware",
     "core.middleware.AuthenticationMiddleware",
     "core.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",  # keeps the request at hand for allauth's adapters
 ]
 ORIGINS = read(texts, environment.NO_TEXTS, "CORS_ORIGINS", "ALLOWED_ORIGINS", "CORS_ORIGIN")
 SESSION_PATHS = ("/admin",)
@@ -118,6 +122,11 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 if PASSWORD_REJECT_COMMON:
     AUTH_PASSWORD_VALIDATORS.append({"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"})
+
+# Of allauth we use the tables and the arithmetic of authenticator apps, not its pages.
+MFA_ADAPTER = "accounts.mfa_adapter.Adapter"
+MFA_TOTP_ISSUER = PROJECT_NAME
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s that a phone's clock may be off
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
