@@ -11,11 +11,13 @@ from django.conf import settings
 from django.db import transaction
 from rest_framework import serializers
 
-from accounts import invites, mailing, one_time, passwords, realms, two_factor
+from accounts import invites, mailing, one_time, passwords, realms, reclaim, two_factor
 from accounts.mailing import Draft, template
 from accounts.models import Invite
 from accounts.models.owned import Account
+from accounts.oauth.providers import name_of
 from accounts.one_time import Purpose
+from accounts.principals import STAFF_COLLECTION
 from accounts.realms import Realm
 from core.errors import BadRequest, Conflict, ValidationFailed
 
@@ -26,6 +28,14 @@ def send_verification(account: Account) -> None:
     """Mail a link that proves the address; nothing where it is proved."""
     if not account.verified:
         mailing.post("verify", account)
+
+
+def request_verification(realm: Realm, email: str) -> None:
+    """Mail the link again, if there is such an account and it needs one; nobody can tell."""
+    account = realm.find(email) if "@" in email else None
+    if account is None or account.verified or not account.is_active:
+        account = None
+    mailing.post("verify", account)
 
 
 def verify(token: str) -> Account:
@@ -57,6 +67,7 @@ def reset(token: str, password: str) -> Account:
     with transaction.atomic():
         account = one_time.use(token, Purpose.RESET).account
         if not account.verified:
+            reclaim.shut(account)
             account = realm.set_verified(account)
         account = realm.set_password(account, password)
         mailing.post("password_changed", account)
@@ -87,8 +98,15 @@ def change_email(token: str) -> Account:
 # --- what the templates are filled with, when a mail is sent ---------------------------------
 
 
-def _link(path: str, token: str) -> str:
-    return f"{settings.BASE_URL}/{path}?{urlencode({'token': token})}"
+def _link(path: str, **query: str) -> str:
+    return f"{settings.BASE_URL}/{path}?{urlencode(query)}"
+
+
+def _link_with_token(path: str, account: Account, purpose: Purpose, data: dict[str, Any] | None = None) -> str:
+    """A link of an auth collection names it, so that the page can offer a new one when the token is dead."""
+    realm = realms.of(account)
+    named = {} if realm.key == STAFF_COLLECTION else {"collection": realm.name}
+    return _link(path, token=one_time.make(account, purpose, data), **named)
 
 
 def _to(draft: Draft) -> Account:
@@ -101,7 +119,7 @@ def _verify(draft: Draft) -> Mapping[str, Any] | None:
     account = _to(draft)
     if account.verified:
         return None
-    return {"account": account, "link": _link("verify", one_time.make(account, Purpose.VERIFY))}
+    return {"account": account, "link": _link_with_token("verify", account, Purpose.VERIFY)}
 
 
 @template("reset")
@@ -109,14 +127,15 @@ def _reset(draft: Draft) -> Mapping[str, Any] | None:
     account = _to(draft)
     if not account.is_active:
         return None
-    return {"account": account, "link": _link("reset-password", one_time.make(account, Purpose.RESET))}
+    return {"account": account, "link": _link_with_token("reset-password", account, Purpose.RESET)}
 
 
 @template("change_email")
 def _change_email(draft: Draft) -> Mapping[str, Any]:
     account = _to(draft)
-    token = one_time.make(account, Purpose.CHANGE_EMAIL, {"email": draft.mail.data["email"]})
-    return {"account": account, "email": draft.mail.data["email"], "link": _link("change-email", token)}
+    email = draft.mail.data["email"]
+    link = _link_with_token("change-email", account, Purpose.CHANGE_EMAIL, {"email": email})
+    return {"account": account, "email": email, "link": link}
 
 
 @template("two_fa_code")
@@ -136,11 +155,19 @@ def _two_fa_test(draft: Draft) -> Mapping[str, Any]:
 def _invite(draft: Draft) -> Mapping[str, Any] | None:
     invite = Invite.objects.filter(pk=draft.mail.data["invite"], used_at=None).select_related("created_by").first()
     code = None if invite is None else invites.known_code(invite)
-    return None if code is None else {"invite": invite, "code": code}
+    if code is None:
+        return None
+    return {"invite": invite, "code": code, "link": _link("register", invite=code)}
 
 
 def _notice(draft: Draft) -> Mapping[str, Any]:
     return {"account": _to(draft)}
+
+
+@template("identity_linked")
+@template("identity_unlinked")
+def _of_identity(draft: Draft) -> Mapping[str, Any]:
+    return {"account": _to(draft), "provider": name_of(draft.mail.data["provider"])}
 
 
 for _name in ("welcome", "password_changed", "email_changed", "two_fa_enabled", "two_fa_disabled"):

@@ -51,6 +51,13 @@ def admit(code: str, email: str) -> Invite | None:
     return invite
 
 
+def standing(code: str) -> Invite | None:
+    """The invitation with this code, as long as somebody can take it up."""
+    invite = Invite.objects.filter(digest=_digest(code.strip()), used_at=None).select_related("created_by").first()
+    expired = invite is not None and invite.expires_at is not None and invite.expires_at <= clock.now()
+    return None if expired else invite
+
+
 def use(invite: Invite, user: User) -> None:
     """The invitation has become this account. ValidationFailed when somebody else was quicker."""
     taken = Invite.objects.filter(pk=invite.pk, used_at=None).update(used_by=user, used_at=clock.now())

@@ -4,6 +4,10 @@ The row is written with what the mail is about, in one transaction, so a mail is
 neither lost nor sent for what was rolled back. What a mail carries that nobody else
 may know (a link, a code) is made when it is sent: no row, no task and no log holds
 it. Whoever asks for a mail learns nothing of how that went.
+
+A mail that fails is tried again by a schedule, unless it can never be taken
+(``core.mail.Failure``). When it is the server that fails, the round ends: the next
+one asks with another mail, and none waits behind a hundred that time out.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import make_msgid, parseaddr
 from typing import Any
 
 from django.conf import settings
@@ -24,12 +29,13 @@ from accounts.models import Mail
 from accounts.models.owned import Account
 from core import background, clock
 from core.errors import NotFound
+from core.mail import Failure
 
 logger = logging.getLogger("fastcms.mail")
 
 TASK = "accounts.send_mails"
-LEASE = timedelta(seconds=60)  # of who sends it, longer than EMAIL_TIMEOUT
-RETRIES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240))
+LEASE = timedelta(minutes=2)  # of who sends it; longer than the dozen steps of SMTP, each with EMAIL_TIMEOUT
+RETRIES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720, 1440))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,19 @@ def post(
 def send_due() -> int:
     """Send what is due; answers how many mails were sent. Run by the task; several may run at once."""
     sent = 0
-    while (mail := _take()) is not None:
+    while not background.is_ending() and (mail := _take()) is not None:
         try:
-            sent += _send(mail)
-        except Exception as fault:  # noqa: BLE001 - whatever a mail server or a library does, others wait behind
-            _failed(mail, fault)
+            message = _made(mail)
+        except Exception as fault:  # noqa: BLE001 - a template may be anybody's, and others wait behind
+            _failed(mail, fault, Failure.LATER)
+            continue
+        try:
+            sent += message.send() if message else 0
+        except Exception as fault:  # noqa: BLE001 - whatever a mail server or a library does
+            failure = Failure.of(fault)
+            _failed(mail, fault, failure)
+            if failure is Failure.AWAY:
+                break
         else:
             mail.delete()
     return sent
@@ -104,36 +118,40 @@ def _take() -> Mail | None:
     return None
 
 
-def _send(mail: Mail) -> int:
+def _made(mail: Mail) -> EmailMultiAlternatives | None:
+    """The mail as it goes out, with its secrets; None where there is nobody to write to, or nothing to say."""
     account = None
     if mail.account_id:
         try:
             account = realms.get(mail.realm).get(mail.account_id)
         except NotFound:  # with its collection
-            return 0
+            return None
     address = mail.to or (account.email if account else "")
     if not address or (mail.account_id and account is None):
-        return 0
+        return None
     context = _contexts[mail.template](Draft(mail, account))
-    if context is None:
-        return 0
-    message = compose(mail.template, address, context)
-    message.send()
-    return 1
+    return None if context is None else compose(mail.template, address, context)
 
 
 def compose(name: str, address: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
     """A mail in text and HTML from ``templates/emails/``."""
     full = {"project": settings.PROJECT_NAME, "base_url": settings.BASE_URL, **context}
-    subject = " ".join(render_to_string(f"emails/{name}.subject.txt", full).split())
-    message = EmailMultiAlternatives(subject, render_to_string(f"emails/{name}.txt", full), to=[address])
+    message = EmailMultiAlternatives(
+        " ".join(render_to_string(f"emails/{name}.subject.txt", full).split()),
+        render_to_string(f"emails/{name}.txt", full),
+        to=[address],
+        headers={
+            "Message-ID": make_msgid(domain=parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]),
+            "Auto-Submitted": "auto-generated",  # so nobody's holiday notice answers
+        },
+    )
     message.attach_alternative(render_to_string(f"emails/{name}.html", full), "text/html")
     return message
 
 
-def _failed(mail: Mail, fault: Exception) -> None:
-    what = f"{type(fault).__name__}: {fault}"[:500]
-    if mail.attempts > len(RETRIES):
+def _failed(mail: Mail, fault: Exception, failure: Failure) -> None:
+    what = " ".join(f"{type(fault).__name__}: {fault}".split())[:500]
+    if failure is Failure.NEVER or mail.attempts > len(RETRIES):
         logger.error("mail %s (%s) is given up after %d attempts: %s", mail.pk, mail.template, mail.attempts, what)
         mail.delete()
         return

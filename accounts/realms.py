@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from django.contrib.auth.password_validation import password_validators_help_texts
+
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, Principal
 from core.errors import NotFound
@@ -65,6 +67,10 @@ class Realm(ABC):
     @abstractmethod
     def check_new_password(self, password: str, account: Account | None) -> str:
         """The password; DRF's ValidationError with every reason against it."""
+
+    def password_rules(self) -> list[str]:
+        """What a new password must be, in sentences."""
+        return password_validators_help_texts()
 
     @abstractmethod
     def set_verified(self, account: Account) -> Account:

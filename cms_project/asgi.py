@@ -46,14 +46,13 @@ def settle() -> None:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """A thread does the work of Celery's workers, where there are none.
+    """A thread does the work of Celery's workers, or calls them where there is a broker.
 
     At the end the threads finish what they hold, and the last lines are written.
     """
     while (message := await receive())["type"] != "lifespan.shutdown":
         settle()
-        if not background.has_broker():
-            background.worker.start()
+        background.worker.start()
         await send({"type": f"{message['type']}.complete"})
     await asyncio.to_thread(background.worker.stop)
     if lane is not None:

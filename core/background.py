@@ -1,9 +1,10 @@
 """Work that nobody waits for: tasks of Celery, run by its workers or, without a broker, in this process.
 
 What is due stands in the database and every task only does what is due, so a task
-may run once too often, and a lost call is made up for by the next round. With a
-broker, :func:`wake` sends the task to it and ``celery beat`` makes the rounds;
-without one a thread of ``serve`` does both.
+may run once too often, and a lost call is made up for by the next round. ``serve``
+has a thread for it. With a broker the thread hands the calls of :func:`wake` to it,
+so that no request waits for a broker that is away, and ``celery beat`` makes the
+rounds; without one the thread runs the tasks and makes the rounds itself.
 """
 
 from __future__ import annotations
@@ -45,13 +46,19 @@ def has_broker() -> bool:
 
 def wake(name: str) -> None:
     """There is something to do for this task. Never fails: the next round comes anyway."""
-    if not has_broker():
+    if worker.is_running:
         worker.wake(name)
-        return
+    elif has_broker():
+        call(name)
+    # else whoever serves finds it in the database
+
+
+def call(name: str) -> None:
+    """Hand the task to the broker, here and now; where it takes nothing, that is logged."""
     try:
         import_string(tasks[name].path).apply_async(ignore_result=True, retry=False)
-    except Exception:
-        logger.warning("the broker took no call of %s; beat will make it", name, exc_info=True)
+    except Exception as fault:  # noqa: BLE001 - whatever is wrong with the broker, beat makes the round
+        logger.warning("the broker took no call of %s; the next round makes up for it: %s", name, fault)
 
 
 def run(name: str) -> None:
@@ -63,52 +70,65 @@ def run(name: str) -> None:
         logger.exception("task %s failed", name)
 
 
+def is_ending() -> bool:
+    """Whether this process is about to end: a task with much to do leaves the rest to the next one."""
+    return worker.is_ending
+
+
 class Worker:
-    """A thread that runs tasks when they are woken and when their round is due."""
+    """A thread that runs tasks when they are woken and when their round is due, or calls a broker's."""
 
     def __init__(self) -> None:
         self._woken: set[str] = set()
         self._bell = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._ending = False
+        self.is_ending = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None
 
     def start(self) -> None:
-        self._ending = False
+        self.is_ending = False
         self._thread = threading.Thread(target=self._work, name="background", daemon=True)
         self._thread.start()
 
     def wake(self, name: str) -> None:
         with self._bell:
-            if self._thread is not None:  # else whoever serves finds it in the database
-                self._woken.add(name)
-                self._bell.notify()
+            self._woken.add(name)
+            self._bell.notify()
 
     def stop(self) -> None:
-        """Finish the task under way, and end."""
+        """Finish the task under way, and end. What was woken meanwhile is found by the next process."""
         thread = self._thread
         if thread is None:
             return
         with self._bell:
-            self._ending = True
+            self.is_ending = True
             self._bell.notify()
         thread.join()
         self._thread = None
+        self.is_ending = False
 
     def _work(self) -> None:
-        rounds = dict.fromkeys(tasks, 0.0)
+        by_others = has_broker()
+        rounds = {} if by_others else dict.fromkeys(tasks, 0.0)
         while True:
             with self._bell:
                 now = monotonic()
-                due = [name for name, at in rounds.items() if at <= now or name in self._woken]
-                if not due and not self._ending:
-                    self._bell.wait(max(0.0, min(rounds.values(), default=now + 60) - now))
-                    continue
-                if self._ending:
+                due = [name for name in tasks if name in self._woken or rounds.get(name, now + 1) <= now]
+                if self.is_ending:
                     break
-                self._woken.difference_update(due)
+                if not due:
+                    self._bell.wait(min(rounds.values()) - now if rounds else None)
+                    continue
+                self._woken.clear()
             for name in due:
-                run(name)
-                rounds[name] = monotonic() + tasks[name].every
+                if by_others:
+                    call(name)
+                else:
+                    run(name)
+                    rounds[name] = monotonic() + tasks[name].every
         database.close()
 
 

@@ -1,11 +1,11 @@
-"""What runs beside the database: Redis or its in-process stand-ins, mail, limits, sign-in elsewhere."""
+"""What runs beside the database: Redis or its in-process stand-ins, limits, sign-in elsewhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cms_project.settings.base import ENV, PROJECT_NAME
-from cms_project.settings.environment import DATA_DIR, flag, positive, read, whole
+from cms_project.settings.base import ENV
+from cms_project.settings.environment import flag, positive, read
 
 REDIS_URL = read(str, "", "REDIS_URL")
 
@@ -23,20 +23,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-
-# Without SMTP_HOST mail goes to the console and to DATA_DIR/mail.
-EMAIL_HOST = read(str, "", "SMTP_HOST")
-EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "core.mail.ConsoleAndFileBackend"
-EMAIL_FILE_PATH = DATA_DIR / "mail"
-EMAIL_PORT = read(whole, 587, "SMTP_PORT")
-EMAIL_HOST_USER = read(str, "", "SMTP_USER")
-EMAIL_HOST_PASSWORD = read(str, "", "SMTP_PASSWORD")
-EMAIL_USE_SSL = EMAIL_PORT == 465
-EMAIL_USE_TLS = read(flag, True, "SMTP_TLS") and not EMAIL_USE_SSL
-EMAIL_TIMEOUT = 15
-_from_name = read(str, PROJECT_NAME, "SMTP_FROM_NAME")
-_from_email = read(str, "noreply@localhost", "SMTP_FROM_EMAIL", "EMAILS_FROM_EMAIL")
-DEFAULT_FROM_EMAIL = f'"{_from_name}" <{_from_email}>'
+# A broker that went away without a word must not hold anybody up for good.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "socket_timeout": 10}
 
 RATE_LIMIT_ENABLED = read(flag, ENV != "development", "RATE_LIMIT_ENABLED")
 RATE_LIMIT_REQUESTS = read(positive, 100, "RATE_LIMIT_REQUESTS", "RATE_LIMIT_PER_MINUTE")
