@@ -32,7 +32,7 @@ from collections_app.records import operations
 from collections_app.records.group_commit import Writer
 from collections_app.records.operations import Answer, Call
 from collections_app.schema import registry
-from core import database, json
+from core import crews, database, json
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 from core.error_adapter import domain_error
 from core.errors import ServiceUnavailable
@@ -68,7 +68,7 @@ class Lane:
     def __init__(self, app: Application, fixed: Mapping[str, Fixed] | None = None) -> None:
         self._app = app
         self._fixed = fixed or {}
-        self._slow = ThreadPoolExecutor(SLOW_THREADS, "lane-slow")
+        self._slow = crews.in_the_back(SLOW_THREADS, "lane-slow")
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._schema = ThreadPoolExecutor(1, "lane-schema")  # which nobody's slow query may hold up
         self._crews = [self._slow, self._schema]
