@@ -10,11 +10,12 @@ class AccountsConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from accounts import declared, mailing, realms, sessions, users
+        from accounts import api_keys, declared, mailing, realms, sessions, tokens, users
         from accounts import emails as emails  # which knows what the mails' templates need
         from core import background
 
         realms.register(users.find)
+        tokens.register_resolver(tokens.API_KEY_PREFIX, api_keys.resolve)
         declared.declare_settings()
         background.register(mailing.TASK, "accounts.tasks.send_mails", every=10)
         user_logged_in.connect(sessions.sweep, dispatch_uid="accounts.sweep_sessions")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from accounts.scopes import Scope
+
 ADMIN_ROLES = frozenset({"admin", "superadmin"})
 STAFF_COLLECTION = "users"
 
@@ -18,7 +20,8 @@ class Principal:
     ``collection`` is ``users`` for staff and members, the auth collection's name
     otherwise, and empty for nobody. ``fields`` holds what ``@request.auth.<field>``
     may name beyond the five below; it never holds a secret. Only an account of
-    ``users`` can be an admin: a role in another collection is just a word.
+    ``users`` can be an admin: a role in another collection is just a word. ``scope``
+    is what an API key narrows these rights to; people have none.
     """
 
     id: str = ""
@@ -28,6 +31,7 @@ class Principal:
     role: str = ""
     verified: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
+    scope: Scope | None = None
 
     @property
     def is_authenticated(self) -> bool:
@@ -49,6 +53,10 @@ class Principal:
     def key(self) -> str:
         """Names the caller across all account tables; empty for nobody."""
         return f"{self.collection_id or self.collection}:{self.id}" if self.id else ""
+
+    def reaches(self, collection_id: str, *, writing: bool = False) -> bool:
+        """Whether the caller's key, if it is one, is for this collection at all."""
+        return self.scope is None or self.scope.covers(collection_id, writing=writing)
 
     def value(self, name: str) -> Any:
         """What ``@request.auth.<name>`` is; None where there is nothing."""

@@ -25,17 +25,19 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from accounts import realms
+from accounts import key_uses, realms
 from accounts.models import SignIn, credential_stamp
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, USER_FIELDS, Principal
 from accounts.realms import Realm
+from accounts.scopes import Scope
 from core import clock, database
 from core.errors import Unauthorized
 
 ISSUER, AUDIENCE = "fastcms", STAFF_COLLECTION
 MAX_TOKEN_CHARS = 4096
 CLOCK_SKEW_SECONDS = 30  # between the machines of one installation
+API_KEY_PREFIX = "fcms_"
 BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
 
 
@@ -224,7 +226,7 @@ def register_resolver(audience: str, resolver: Resolver) -> None:
 
 
 def principal_from_token(raw: str) -> Principal:
-    """The caller that an access token speaks for; Unauthorized for any other token."""
+    """The caller that an access token or an API key speaks for; Unauthorized for anything else."""
     verified = _cache.get(raw)
     if verified is None or verified.expires <= time.time():
         verified = _resolve(raw)
@@ -238,12 +240,16 @@ def principal_from_token(raw: str) -> Principal:
         if principal is None:
             principal = verified.principal()
             session.remember(verified, principal, 1000)
-        return principal
+    if principal.scope is not None:
+        key_uses.uses.note(principal.scope.key_id)
+    return principal
 
 
 def _resolve(raw: str) -> Verified:
     if len(raw) > MAX_TOKEN_CHARS:
         raise Unauthorized(BAD_TOKEN)
+    if raw.startswith(API_KEY_PREFIX):
+        return _resolvers[API_KEY_PREFIX](raw)
     try:
         audience = jwt.decode(raw, options={"verify_signature": False}).get("aud")
     except jwt.PyJWTError as fault:
@@ -254,10 +260,11 @@ def _resolve(raw: str) -> Verified:
     return resolver(raw)
 
 
-_ROW_COLUMNS = ("token_key", "password", "email", "role", "verified", *USER_FIELDS)
+# What an account's principal and its credential stamp are made of.
+ACCOUNT_COLUMNS = ("token_key", "password", "email", "role", "verified", *USER_FIELDS)
 _BOOLEANS = frozenset({"phone_verified", "is_active", "two_fa_enabled"})
 _ROW_SQL = (
-    f"SELECT {', '.join('u.' + name for name in _ROW_COLUMNS)} FROM users u "
+    f"SELECT {', '.join('u.' + name for name in ACCOUNT_COLUMNS)} FROM users u "
     "CROSS JOIN sign_ins s WHERE s.id = {0} AND s.realm = 'users' AND s.account_id = {0} AND s.revoked IS NULL "
     "AND u.id = {0} AND u.deleted_at IS NULL AND u.is_active"
 )
@@ -286,11 +293,12 @@ class _VerifiedAccess:
         if self._principal is None or row != self._row:
             if row is None or credential_stamp(*row[:4]) != self._stamp:
                 raise Unauthorized(BAD_TOKEN)
-            self._principal, self._row = _principal(self._subject, row), row
+            self._principal, self._row = account_principal(self._subject, row), row
         return self._principal
 
 
-def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
+def account_principal(user_id: str, row: tuple[Any, ...], scope: Scope | None = None) -> Principal:
+    """The principal of a row of :data:`ACCOUNT_COLUMNS`."""
     _, _, email, role, verified, *values = row
     fields = {
         name: bool(value) if name in _BOOLEANS else value for name, value in zip(USER_FIELDS, values, strict=True)
@@ -302,6 +310,7 @@ def _principal(user_id: str, row: tuple[Any, ...]) -> Principal:
         role=role,
         verified=bool(verified),
         fields=fields,
+        scope=scope,
     )
 
 

@@ -15,6 +15,7 @@ from django.urls import get_resolver, re_path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cms_project.settings")
 django.setup()
 
+from accounts import key_uses  # noqa: E402 - settings first
 from cms_project.front import Front  # noqa: E402 - settings first
 from cms_project.handler import DjangoHandler  # noqa: E402 - settings first
 from cms_project.health import FIXED  # noqa: E402 - settings first
@@ -58,6 +59,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     if lane is not None:
         lane.close()
     django_http.close()
+    await asyncio.to_thread(key_uses.uses.close)
     await front.close()
     await send({"type": "lifespan.shutdown.complete"})
 

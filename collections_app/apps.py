@@ -13,7 +13,10 @@ class CollectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts import api_keys
         from collections_app import builtin, dialects
+        from collections_app.schema import naming
 
         connection_created.connect(dialects.prepare_sqlite_connection, dispatch_uid="collections.sqlite_functions")
+        api_keys.know(naming)
         post_migrate.connect(builtin.ensure_builtin, sender=self, dispatch_uid="collections.builtin")

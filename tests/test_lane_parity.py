@@ -349,7 +349,7 @@ def test_tokens_that_do_not_speak_for_anybody(ways: TwoWays) -> None:
     same(ways, [get(path, authorization=scheme, by_lane=None) for scheme in others for path in ("notes", "vault")])
     twice = [("Authorization", f"Bearer {good}")] * 2
     same(ways, [Request("GET", "notes", headers=twice, by_lane=None)])
-    same(ways, [get("notes", x_api_key=key, by_lane=False) for key in ("", "unknown", good)])
+    same(ways, [get("notes", x_api_key=key) for key in ("", "unknown", good)])
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -15,14 +15,16 @@ from accounts.authentication import principal
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION
 from accounts.realms import Realm
+from accounts.scopes import Keys
 from accounts.sign_in import Pending, SignedIn
 from accounts.tokens import Client, TokenPair
 from core.errors import NotFound, Unauthorized
 
 
 class AccountView(GenericAPIView[Any]):
-    """Of ``users``, or of the auth collection that the path names."""
+    """Of ``users``, or of the auth collection that the path names. For people, not for their API keys."""
 
+    api_keys = Keys.NONE
     collection: str | None = None  # as the path names it
 
     def dispatch(self, request: Any, *args: Any, collection: str | None = None, **kwargs: Any) -> Any:

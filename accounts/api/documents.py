@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.models import Role
+from accounts.models import ApiKey, Role
 
 Json = dict[str, Any]
 
@@ -73,3 +73,16 @@ SIGN_INS = _object(
         }
     }
 )
+
+_API_KEY = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        **dict.fromkeys(("name", "prefix"), _TEXT),
+        "access": {"type": "string", "enum": list(ApiKey.Access.values)},
+        "collections": {"type": ["array", "null"], "items": _TEXT, "description": "null: all of them."},
+        "created": _MOMENT,
+        **{key: {"type": ["string", "null"], "format": "date-time"} for key in ("expires_at", "last_used_at")},
+    }
+)
+API_KEYS = _object({"items": {"type": "array", "items": _API_KEY}})
+NEW_API_KEY = _object({**_API_KEY["properties"], "key": {"type": "string", "description": "Shown this once."}})

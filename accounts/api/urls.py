@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.api import views
+from accounts.api import api_keys, views
 from core.routes import route
 
 urlpatterns = [
@@ -27,6 +27,8 @@ urlpatterns = [
     route("test-2fa", views.TestTwoFactorView.as_view()),
     route("sessions", views.SignInsView.as_view()),
     route("sessions/<sign_in_id>", views.SignInView.as_view()),
+    route("api-keys", api_keys.ApiKeysView.as_view()),
+    route("api-keys/<key_id>", api_keys.ApiKeyView.as_view()),
 ]
 
 users_urlpatterns = [route("me", views.MeView.as_view())]

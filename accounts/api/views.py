@@ -18,6 +18,7 @@ from accounts.api.base import AccountView, IsAccount, client_of, is_of, outcome_
 from accounts.authentication import principal
 from accounts.models import SignIn
 from accounts.models.owned import Account
+from accounts.scopes import Keys
 from accounts.shapes import RegisterSerializer
 from core import clock
 from core.errors import NotFound, Unauthorized
@@ -99,8 +100,9 @@ class LogoutView(AccountView):
 
 
 class MeView(AccountView):
-    """The account that is signed in."""
+    """The account that is signed in, or whose API key it is."""
 
+    api_keys = Keys.SCOPED
     permission_classes = (IsAccount,)
 
     @extend_schema(request=None, responses={200: documents.USER})

@@ -26,6 +26,7 @@ class ApiKey(models.Model):
     collections = models.JSONField(default=list)  # ids
     created = models.DateTimeField(default=clock.now)
     expires = models.DateTimeField(null=True)
+    stamp = models.CharField(max_length=32)  # the account's credential stamp: the key ends with it
     revoked = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
 

@@ -26,8 +26,9 @@ from weakref import WeakValueDictionary
 from django.conf import settings
 from django.db import connection
 
-from accounts import tokens
+from accounts import callers
 from accounts.principals import ANONYMOUS, Principal
+from accounts.scopes import Keys
 from collections_app.records import operations
 from collections_app.records.group_commit import Writer
 from collections_app.records.operations import Answer, Call
@@ -47,7 +48,7 @@ ATTEMPTS = 3  # to read while the schema is being changed
 ROOT = "/api/v1/"
 
 # With these, more is asked than the lane knows of.
-_UNUSUAL = frozenset({b"idempotency-key", b"x-api-key", b"transfer-encoding", b"content-encoding", b"expect"})
+_UNUSUAL = frozenset({b"idempotency-key", b"transfer-encoding", b"content-encoding", b"expect"})
 _JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 _TYPE: Headers = [(b"content-type", b"application/json")]
 _VARY = (b"vary", b"Accept")
@@ -124,7 +125,7 @@ class Lane:
         body = b"" if method == "DELETE" else await _body(receive)
         if not self._on_sqlite:
             return await self._waiting(self._writers, partial(_write, token, body, call, operation, *args))
-        call.principal = await self._reading(partial(_principal, token), "")
+        call.principal = await self._reading(partial(_principal, token, method), "")
         if body:
             args = (*args, json.loads(body))
         return await self._writer.submit(partial(operation, call, *args))
@@ -186,17 +187,17 @@ def _in_session(action: Callable[[], T], session: database.Session | None, budge
 
 
 def _signed(token: str | None, call: Call, operation: Callable[..., Answer], *args: Any) -> Answer:
-    call.principal = _principal(token)
+    call.principal = _principal(token, call.method)
     return operation(call, *args)
 
 
 def _write(token: str | None, body: bytes, call: Call, operation: Callable[..., Answer], *args: Any) -> Answer:
-    call.principal = _principal(token)
+    call.principal = _principal(token, call.method)
     return operation(call, *args, json.loads(body)) if body else operation(call, *args)
 
 
-def _principal(token: str | None) -> Principal:
-    return ANONYMOUS if token is None else tokens.principal_from_token(token)
+def _principal(token: str | None, method: str) -> Principal:
+    return ANONYMOUS if token is None else callers.caller(token, method, Keys.SCOPED)
 
 
 _BULK: dict[str, Callable[..., Answer]] = {"bulk-update": operations.bulk_update, "bulk-delete": operations.bulk_delete}
@@ -251,6 +252,9 @@ def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _token(headers: Mapping[bytes, bytes]) -> str | None:
+    key = headers.get(b"x-api-key")
+    if key is not None:
+        return callers.key_sent(key.decode("latin1"))
     authorization = headers.get(b"authorization")
     return None if authorization is None else authorization[7:].decode("latin1").strip()
 

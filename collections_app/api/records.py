@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import principal
+from accounts.scopes import Keys
 from collections_app.api import forms, serializers
 from collections_app.api.calls import body_of, call_of, respond
 from collections_app.records import access, operations
@@ -31,6 +32,7 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
     """The records of a collection, under its rules."""
 
     schema = None  # api/openapi describes it, collection by collection
+    api_keys = Keys.SCOPED
     lookup_field = "record_id"
     lookup_value_regex = "[^/]+"
 
@@ -137,6 +139,7 @@ class BatchView(AllowWhereAsked, APIView):
     """Up to 1,000 writes in one transaction: all of them, or none."""
 
     schema = None  # api/openapi describes it
+    api_keys = Keys.SCOPED
 
     def get_serializer(self) -> BaseSerializer[Any]:
         return serializers.BatchSerializer()

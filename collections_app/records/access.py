@@ -1,7 +1,8 @@
 """Who may do what: the one place that decides.
 
 Lists ask for a :func:`condition` that goes into their SQL; single records are
-asked about with :func:`allows`. Admins pass every rule.
+asked about with :func:`allows`. Admins pass every rule. An API key's scope comes
+before all rules, an admin's key included.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections_app.schema.snapshot import Snapshot
 from core.errors import DomainError, Forbidden, Unauthorized
 
 Sql = tuple[str, list[Any]]
+_READS = frozenset({"list", "view"})
 _PARAMETER = re.compile(r"""@request\.query\.([^\s:()&|'"=!<>~?]+)""")
 
 
@@ -41,10 +43,18 @@ def parameters(collection: CollectionDef) -> frozenset[str]:
 
 def verdict(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Snapshot) -> bool | None:
     """True or False where the caller alone decides; None where it depends on the record."""
+    if not within_scope(collection, action, env):
+        return False
     if env.principal.is_admin:
         return True
     found = rule(collection, action, snapshot)
     return True if found is None else found.fold(env)
+
+
+def within_scope(collection: CollectionDef, action: str, env: RuleEnv) -> bool:
+    """Whether the API key, if that is what the caller sent, is for this at all."""
+    scope = env.principal.scope
+    return scope is None or scope.covers(collection.id, writing=action not in _READS)
 
 
 def refusal(env: RuleEnv) -> DomainError:
@@ -57,6 +67,8 @@ def condition(collection: CollectionDef, action: str, env: RuleEnv, snapshot: Sn
 
     Raises Unauthorized or Forbidden where no record could satisfy the rule.
     """
+    if not within_scope(collection, action, env):
+        raise refusal(env)
     found = None if env.principal.is_admin else rule(collection, action, snapshot)
     if found is None:
         return None

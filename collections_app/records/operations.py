@@ -288,6 +288,8 @@ def _claim(call: Call, data: Any) -> idempotency.Claim | idempotency.Earlier | N
     if call.idempotency_key is None or call.method != "POST":
         return None
     caller = call.principal.key or f"anonymous:{call.caller}"
+    if call.principal.scope is not None:
+        caller += f":{call.principal.scope.key_id}"  # what its owner was answered may be more than it may see
     target = f"{call.path}?{call.query_string}" if call.query_string else call.path
     return idempotency.claim(caller, call.idempotency_key, idempotency.fingerprint(target, data))
 

@@ -57,7 +57,7 @@ def records_create(work: UnitOfWork, collection: CollectionDef, many: Iterable[M
     batched, nothing else is different.
     """
     require_writable(collection)
-    if not env.principal.is_admin:
+    if not env.principal.is_admin or not access.within_scope(collection, "create", env):
         raise access.refusal(env)
     count = 0
     batch: list[Record] = []
@@ -218,7 +218,7 @@ def _release(
         _delete(work, other, referring, under_way)
         return
     if not rest and field.required:
-        if not work.principal.is_admin:
+        if not work.principal.is_admin or not work.principal.reaches(other.id):
             # Who it is may be a record, or a field, that this caller may not see.
             raise Conflict("The record is still needed by another.")
         raise Conflict(

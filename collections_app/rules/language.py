@@ -191,9 +191,11 @@ def rename(source: str, mentions: Sequence[Mention], names: Mapping[str, str]) -
 def _audience(principal: Principal) -> Any:
     """Filters are shared by callers for whom the same names exist."""
     if principal.is_admin:
-        return "admin"
+        return ("admin", principal.scope)
     # Whether a collection can be listed may depend on any of these, and on nothing else of the caller.
-    return (principal.key, principal.role, principal.verified, principal.email, repr(principal.fields))
+    return (
+        principal.key, principal.role, principal.verified, principal.email, repr(principal.fields), principal.scope
+    )  # fmt: skip
 
 
 def _list_rule(collection: CollectionDef, snapshot: Snapshot) -> Rule | None:

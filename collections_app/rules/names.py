@@ -133,6 +133,8 @@ class Scope:
 
     def guard(self, collection: CollectionDef, missing: RuleError) -> Guard | None:
         """The rule that rows of another collection must pass for this caller; ``missing`` if they may list none."""
+        if self.principal is not None and not self.principal.reaches(collection.id):
+            raise missing
         if self.principal is None or self.principal.is_admin:
             return None
         rule: Guard | None = self.list_rule(collection, self.snapshot)

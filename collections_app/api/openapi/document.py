@@ -22,7 +22,8 @@ MAX_KEPT_BYTES = 16 * 1024 * 1024
 _DESCRIPTION = """\
 Every collection has the endpoints that you see here, from the moment it is made.
 
-**Sign in** with `POST /api/v1/auth/login` and send `Authorization: Bearer <access_token>`.
+**Sign in** with `POST /api/v1/auth/login` and send `Authorization: Bearer <access_token>`;
+programs send an API key as `X-API-Key`.
 You see the collections that you may list, and the fields that you may read.
 
 Every refusal has the body `Error`; every answer carries `X-Request-ID`.

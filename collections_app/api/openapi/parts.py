@@ -10,8 +10,8 @@ from core import errors
 
 Json = dict[str, Any]
 
-SECURITY: list[Json] = [{"bearer": []}, {}]
-SIGNED_IN: list[Json] = [{"bearer": []}]
+SIGNED_IN: list[Json] = [{"bearer": []}, {"api_key": []}]
+SECURITY: list[Json] = [*SIGNED_IN, {}]
 
 READING = (400, 401, 403, 404, 406, 422, 429, 503)
 WRITING = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 503)
@@ -72,8 +72,14 @@ def components() -> Json:
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "The `access_token` that `POST /api/v1/auth/login` answers.",
-            }
+                "description": "The `access_token` that `POST /api/v1/auth/login` answers, or an API key.",
+            },
+            "api_key": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-API-Key",
+                "description": "A `key` that `POST /api/v1/auth/api-keys` made.",
+            },
         },
     }
 
