@@ -31,6 +31,8 @@ class Purpose(StrEnum):
     RESET = "reset"
     CHANGE_EMAIL = "change_email"
     EXCHANGE = "exchange"  # an OAuth redirect's code for tokens
+    LINK = "link"  # a signed-in account's browser on its way to a provider
+    LINKED = "linked"  # that somebody came back from there, for the account to present
     TICKET = "ticket"  # a subscriber's way in, without a token in the URL
 
 
@@ -39,6 +41,8 @@ LIFETIMES = {
     Purpose.RESET: timedelta(hours=1),
     Purpose.CHANGE_EMAIL: timedelta(hours=1),
     Purpose.EXCHANGE: timedelta(seconds=60),
+    Purpose.LINK: timedelta(minutes=5),
+    Purpose.LINKED: timedelta(minutes=5),
     Purpose.TICKET: timedelta(seconds=60),
 }
 # A page may have several of these at a time.

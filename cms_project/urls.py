@@ -6,12 +6,14 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from accounts.api import urls as accounts_urls
+from accounts.oauth import urls as oauth_urls
 from cms_project import pages
 
 urlpatterns = [
     path("", pages.start),
     re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
     re_path(r"^api/(?:v1/)?auth/", include(accounts_urls.urlpatterns)),
+    re_path(r"^api/v1/oauth/", include(oauth_urls.urlpatterns)),
     re_path(r"^api/v1/users/", include(accounts_urls.users_urlpatterns)),
     re_path(r"^api/v1/collections/(?P<collection>[^/]+)/auth/", include(accounts_urls.urlpatterns)),
     path("api/v1/", include("collections_app.api.urls")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accounts.api import api_keys, views
+from accounts.oauth import urls as oauth_urls
 from core.routes import route
 
 urlpatterns = [
@@ -27,6 +28,7 @@ urlpatterns = [
     route("test-2fa", views.TestTwoFactorView.as_view()),
     route("sessions", views.SignInsView.as_view()),
     route("sessions/<sign_in_id>", views.SignInView.as_view()),
+    *oauth_urls.account_urlpatterns,
     route("api-keys", api_keys.ApiKeysView.as_view()),
     route("api-keys/<key_id>", api_keys.ApiKeyView.as_view()),
 ]

@@ -9,9 +9,13 @@ from core import clock
 
 
 class ExternalIdentity(Owned):
-    """Who signs in as ``subject`` at ``provider`` is this account, whatever their address there."""
+    """Who signs in as ``subject`` at ``provider`` is this account, whatever their address there.
+
+    ``issuer`` tells the OpenID Connect providers apart that were set up one after the other.
+    """
 
     provider = models.CharField(max_length=64)
+    issuer = models.CharField(max_length=500, blank=True)
     subject = models.CharField(max_length=255)
     email = models.CharField(max_length=254, blank=True)
     created = models.DateTimeField(default=clock.now)
@@ -20,6 +24,6 @@ class ExternalIdentity(Owned):
     class Meta:
         db_table = "external_identities"
         constraints = (
-            models.UniqueConstraint(fields=("realm", "provider", "subject"), name="one_account_per_identity"),
+            models.UniqueConstraint(fields=("realm", "provider", "issuer", "subject"), name="one_account_per_identity"),
         )
         indexes = (models.Index(fields=["realm", "account_id"], name="identities_of_an_account"),)

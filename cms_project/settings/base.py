@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
     "core",
     "settings_app",
     "accounts",
@@ -108,10 +109,12 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
 LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "accounts.hashers.Argon2PasswordHasher",
+    "accounts.hashers.BCryptSHA256PasswordHasher",
+    "accounts.hashers.BCryptPasswordHasher",
+    "accounts.hashers.PBKDF2PasswordHasher",
 ]
 PASSWORD_REJECT_COMMON = read(flag, True, "PASSWORD_REJECT_COMMON")
 AUTH_PASSWORD_VALIDATORS = [

@@ -35,4 +35,13 @@ def oauth(name: str) -> dict[str, str]:
     return {key: read(str, "", f"{name}_{key.upper()}") for key in ("client_id", "client_secret", "redirect_uri")}
 
 
-OAUTH_PROVIDERS = {name.lower(): oauth(name) for name in ("GOOGLE", "GITHUB", "MICROSOFT")}
+# One is set up when it has a client id and a secret; ``oidc`` needs an issuer too.
+OAUTH_PROVIDERS = {name.lower(): oauth(name) for name in ("GOOGLE", "GITHUB", "MICROSOFT", "OIDC")}
+OAUTH_PROVIDERS["microsoft"]["tenant"] = read(str, "common", "MICROSOFT_TENANT")
+OAUTH_PROVIDERS["oidc"]["name"] = read(str, "Single sign-on", "OIDC_NAME")
+OAUTH_PROVIDERS["oidc"]["issuer"] = read(str, "", "OIDC_ISSUER")
+
+# allauth speaks the providers' protocols; its tables of accounts and apps stay empty.
+SOCIALACCOUNT_ADAPTER = "accounts.oauth.protocols.Adapter"
+SOCIALACCOUNT_QUERY_EMAIL = True
+SOCIALACCOUNT_STORE_TOKENS = False
