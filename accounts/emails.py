@@ -99,14 +99,17 @@ def change_email(token: str) -> Account:
 
 
 def _link(path: str, **query: str) -> str:
-    return f"{settings.BASE_URL}/{path}?{urlencode(query)}"
+    return f"{settings.BASE_URL}/{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def _link_with_token(path: str, account: Account, purpose: Purpose, data: dict[str, Any] | None = None) -> str:
     """A link of an auth collection names it, so that the page can offer a new one when the token is dead."""
+    return _link(path, token=one_time.make(account, purpose, data), **_named(account))
+
+
+def _named(account: Account) -> dict[str, str]:
     realm = realms.of(account)
-    named = {} if realm.key == STAFF_COLLECTION else {"collection": realm.name}
-    return _link(path, token=one_time.make(account, purpose, data), **named)
+    return {} if realm.key == STAFF_COLLECTION else {"collection": realm.name}
 
 
 def _to(draft: Draft) -> Account:
@@ -155,13 +158,15 @@ def _two_fa_test(draft: Draft) -> Mapping[str, Any]:
 def _invite(draft: Draft) -> Mapping[str, Any] | None:
     invite = Invite.objects.filter(pk=draft.mail.data["invite"], used_at=None).select_related("created_by").first()
     code = None if invite is None else invites.known_code(invite)
-    if code is None:
+    if invite is None or code is None:
         return None
-    return {"invite": invite, "code": code, "link": _link("register", invite=code)}
+    inviter = " ".join(invite.created_by.get_full_name().split()) if invite.created_by else ""
+    return {"invite": invite, "inviter": inviter, "code": code, "link": _link("register", invite=code)}
 
 
 def _notice(draft: Draft) -> Mapping[str, Any]:
-    return {"account": _to(draft)}
+    account = _to(draft)
+    return {"account": account, "reset_link": _link("reset-password", **_named(account))}
 
 
 @template("identity_linked")

@@ -24,6 +24,11 @@ CODE_USED = "Invite code has already been used"
 CANT_DELETE = "Cannot delete used invite"
 
 
+def mode() -> str:
+    """Who may make an account now: one of ``declared.OPEN``, ``INVITE_ONLY``, ``CLOSED``."""
+    return str(values.get("registration_mode")) if values.get("allow_registration") else declared.CLOSED
+
+
 def admit(code: str, email: str) -> Invite | None:
     """May somebody with this code and address make an account? The invitation that says so, if one has to.
 
@@ -31,21 +36,21 @@ def admit(code: str, email: str) -> Invite | None:
     Raises Forbidden where registration is closed, ValidationFailed for a code that
     is missing or no good.
     """
-    mode = values.get("registration_mode") if values.get("allow_registration") else declared.CLOSED
-    if mode == declared.CLOSED:
+    current = mode()
+    if current == declared.CLOSED:
         raise Forbidden(REGISTRATION_CLOSED)
-    if mode == declared.OPEN and not code:
+    if current == declared.OPEN and not code:
         return None
     if not code:
         raise _refused(CODE_NEEDED)
     invite = Invite.objects.select_for_update().filter(digest=_digest(code.strip())).first()
     expired = invite is not None and invite.expires_at is not None and invite.expires_at <= clock.now()
     if invite is None or expired or (invite.email and invite.email != normalise_email(email)):
-        if mode == declared.OPEN:
+        if current == declared.OPEN:
             return None  # nobody needs a code, so a wrong one is none
         raise _refused(CODE_WRONG)
     if invite.used_at is not None:
-        if mode == declared.OPEN:
+        if current == declared.OPEN:
             return None
         raise _refused(CODE_USED)
     return invite

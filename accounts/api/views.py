@@ -150,11 +150,7 @@ class ResendVerificationView(AccountView):
             return Response({"message": "Verification email sent"})
         if not given.get("email"):
             raise Unauthorized
-        account = self.named_realm(given).find(given["email"])
-        if account is None or account.verified or not account.is_active:
-            mailing.post("verify")
-        else:
-            emails.send_verification(account)
+        emails.request_verification(self.named_realm(given), given["email"])
         return Response({"message": "If the email exists and is not verified, a verification link has been sent"})
 
 
