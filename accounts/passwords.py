@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from django.contrib.auth.hashers import check_password, get_hasher, is_password_usable, make_password
 from django.contrib.auth.password_validation import validate_password
@@ -30,16 +32,16 @@ class MaximumLengthValidator:
         return f"Your password must contain at most {MAX_LENGTH} characters."
 
 
-def acceptable(password: str, about: object = None) -> str:
+def acceptable(password: str, about: object = None, validators: Sequence[Any] | None = None) -> str:
     """The password, held against Django's validators; the length first, for they are not made for megabytes.
 
-    ``about`` has the attributes that it must not resemble. Raises DRF's
-    ValidationError with every reason.
+    ``about`` has the attributes that it must not resemble; ``validators`` are
+    those of the settings unless given. Raises DRF's ValidationError with every reason.
     """
     if len(password) > MAX_LENGTH:
         raise serializers.ValidationError(f"This password is longer than {MAX_LENGTH} characters.")
     try:
-        validate_password(password, about)  # type: ignore[arg-type]
+        validate_password(password, about, validators)  # type: ignore[arg-type]
     except ValidationError as fault:
         raise serializers.ValidationError(fault.messages) from fault
     return password

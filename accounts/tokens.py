@@ -164,9 +164,9 @@ def sign_in_of(realm: Realm, raw: str) -> uuid.UUID | None:
         return None
 
 
-def access_claims(raw: str, realm: Realm) -> dict[str, Any]:
-    """The claims of an access token of the realm; Unauthorized for any other token."""
-    return _verify(AccessToken, raw, realm.audience)
+def access_claims(raw: str, audience: str) -> dict[str, Any]:
+    """The claims of an access token for the audience; Unauthorized for any other token."""
+    return _verify(AccessToken, raw, audience)
 
 
 def _pair(account: Account, sign_in_id: uuid.UUID) -> tuple[TokenPair, str]:
@@ -250,14 +250,21 @@ def _resolve(raw: str) -> Verified:
         raise Unauthorized(BAD_TOKEN)
     if raw.startswith(API_KEY_PREFIX):
         return _resolvers[API_KEY_PREFIX](raw)
+    resolver = _resolvers.get(audience_of(raw).partition(":")[0])
+    if resolver is None:
+        raise Unauthorized(BAD_TOKEN)
+    return resolver(raw)
+
+
+def audience_of(raw: str) -> str:
+    """Whom a token says it is for. It is not verified yet."""
     try:
         audience = jwt.decode(raw, options={"verify_signature": False}).get("aud")
     except jwt.PyJWTError as fault:
         raise Unauthorized(BAD_TOKEN) from fault
-    resolver = _resolvers.get(audience.partition(":")[0]) if isinstance(audience, str) else None
-    if resolver is None:
+    if not isinstance(audience, str):
         raise Unauthorized(BAD_TOKEN)
-    return resolver(raw)
+    return audience
 
 
 # What an account's principal and its credential stamp are made of.

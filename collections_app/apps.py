@@ -13,10 +13,14 @@ class CollectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from accounts import api_keys
+        from accounts import api_keys, realms, tokens
         from collections_app import builtin, dialects
+        from collections_app.auth import realm
+        from collections_app.auth import tokens as record_tokens
         from collections_app.schema import naming
 
         connection_created.connect(dialects.prepare_sqlite_connection, dispatch_uid="collections.sqlite_functions")
         api_keys.know(naming)
+        realms.register(realm.find)
+        tokens.register_resolver(record_tokens.AUDIENCE, record_tokens.resolve)
         post_migrate.connect(builtin.ensure_builtin, sender=self, dispatch_uid="collections.builtin")

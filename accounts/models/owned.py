@@ -44,3 +44,11 @@ class Owned(models.Model):
 
     class Meta:
         abstract = True
+
+
+def forget(realm: str, account_id: str | None = None) -> None:
+    """Delete all that belongs to an account that is gone, or to a whole realm: with it, so that no later
+    account of the same id inherits a second factor, an identity elsewhere or a way in."""
+    for kind in Owned.__subclasses__():
+        rows = kind._default_manager.filter(realm=realm)
+        (rows if account_id is None else rows.filter(account_id=account_id)).delete()

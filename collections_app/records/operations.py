@@ -8,12 +8,12 @@ are raised as :mod:`core.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dc_field
 from typing import Any
 
 from accounts.principals import ANONYMOUS, Principal
-from collections_app.records import access, idempotency, query, read, write
+from collections_app.records import access, idempotency, passwords, query, read, write
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import UnitOfWork, savepoint, unit_of_work
 from collections_app.rules import RuleEnv
@@ -92,30 +92,30 @@ def record_create(call: Call, name: str, body: Any) -> Answer:
     """``POST …/records``: 201 and the record as written."""
     data = unwrap(body)
 
-    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, Record]:
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv, data: Any) -> tuple[int, Record]:
         return 201, write.record_create(work, collection, data, env)
 
-    return _write(call, name, data, work)
+    return _write(call, name, "create", data, work)
 
 
 def record_update(call: Call, name: str, record_id: str, body: Any) -> Answer:
     """``PATCH`` and ``PUT …/records/{id}``: 200 and the record as it is now."""
     data = unwrap(body)
 
-    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, Record]:
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv, data: Any) -> tuple[int, Record]:
         return 200, write.record_update(work, collection, record_id, data, env, if_match=call.if_match)
 
-    return _write(call, name, data, work)
+    return _write(call, name, "update", data, work)
 
 
 def record_delete(call: Call, name: str, record_id: str) -> Answer:
     """``DELETE …/records/{id}``: 204."""
 
-    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv) -> tuple[int, None]:
+    def work(work: UnitOfWork, collection: CollectionDef, env: RuleEnv, data: Any) -> tuple[int, None]:
         write.record_delete(work, collection, record_id, env, if_match=call.if_match)
         return 204, None
 
-    return _write(call, name, None, work)
+    return _write(call, name, "delete", None, work)
 
 
 def bulk_update(call: Call, name: str, body: Any) -> Answer:
@@ -236,8 +236,9 @@ def _read(call: Call, what: tuple[str, ...], unit: Callable[[Snapshot], tuple[An
 def _write(
     call: Call,
     name: str,
+    rule: str,
     data: Mapping[str, Any] | None,
-    action: Callable[[UnitOfWork, CollectionDef, RuleEnv], tuple[int, Record | None]],
+    action: Callable[[UnitOfWork, CollectionDef, RuleEnv, Any], tuple[int, Record | None]],
 ) -> Answer:
     """One record's write in its unit of work; repeated as a whole if the schema moves."""
 
@@ -246,9 +247,10 @@ def _write(
         shown = frozenset[str]() if call.method == "DELETE" else query.SINGLE_PARAMETERS
         wanted = _wanted(call, collection, shown)
         env = call.env(wanted)
+        ready = None if data is None else passwords.ahead(collection, rule, data, replace(env, body=data), snapshot)
 
         def effect(work: UnitOfWork) -> Answer:
-            status, record = action(work, collection, env)
+            status, record = action(work, collection, env, ready)
             if record is None:
                 return Answer(status)
             # Only now: what fields there are is not told to those who may not write here.

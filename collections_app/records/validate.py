@@ -12,6 +12,7 @@ from collections_app import dialects
 from collections_app.dialects import quote
 from collections_app.records.codec import Record, placeholders
 from collections_app.records.modifiers import apply_modifier, split_key
+from collections_app.schema import password_rules
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields import REQUIRED, InvalidValue
 from collections_app.schema.snapshot import Snapshot
@@ -28,11 +29,18 @@ TOKEN_KEY_LENGTH = 32
 OTHERS_MISSING = "Values are missing that only an admin may set."
 
 
-def clean_new(collection: CollectionDef, data: Mapping[str, Any], *, admin: bool, moment: str) -> Record:
-    """A whole new record. Raises ValidationFailed."""
+def clean_new(
+    collection: CollectionDef,
+    data: Mapping[str, Any],
+    *,
+    admin: bool,
+    moment: str,
+    ours: Mapping[str, Any] | None = None,
+) -> Record:
+    """A whole new record; ``ours`` are values of the server's, whoever asks. Raises ValidationFailed."""
     record: Record = {"id": "", "collection": collection.name, "created": moment, "updated": moment}
     problems: dict[str, list[str]] = {}
-    given = _clean_given(collection, data, None, admin=admin, problems=problems)
+    given = {**_clean_given(collection, data, None, admin=admin, problems=problems), **(ours or {})}
     for field in _fillable(collection):
         name = field.name
         if name in given:
@@ -77,11 +85,13 @@ def clean_changes(
     for field in collection.fields:
         if field.type == "autodate" and field.options["on_update"]:
             changes[field.name] = moment
-    if collection.type == "auth" and any(
-        name in changes and changes[name] != before[name] for name in ("password", "email", "role")
-    ):
-        # Every older token of this account ends here.
-        changes["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
+    if collection.type == "auth":
+        moved = {name for name in ("password", "email", "role") if name in changes and changes[name] != before[name]}
+        if moved:
+            # Every older token of this account ends here.
+            changes["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
+        if "email" in moved and not admin:
+            changes["verified"] = False  # nobody has proved the new address
     changes["updated"] = moment
     return changes
 
@@ -165,6 +175,8 @@ def _clean_given(
             if modifier:
                 current = values.get(name, before[name] if before else field.kind.empty(field))
                 raw = apply_modifier(field, modifier, current, raw)
+            if field.system and field.secret:
+                password_rules.check_given(collection, raw, data if before is None else {**before, **data})
             values[name] = _clean_value(field, raw, before)
         except InvalidValue as error:
             problems[name] = error.messages

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from accounts.models import owned
 from collections_app.records import access, modifiers, read, rows, validate
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import UnitOfWork
@@ -28,8 +29,15 @@ from core.errors import Conflict, DomainError, NotFound, PreconditionFailed
 _BATCH = 500
 
 
-def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str, Any], env: RuleEnv) -> Record:
-    """Create one record; answers it whole.
+def record_create(
+    work: UnitOfWork,
+    collection: CollectionDef,
+    data: Mapping[str, Any],
+    env: RuleEnv,
+    *,
+    ours: Mapping[str, Any] | None = None,
+) -> Record:
+    """Create one record; answers it whole. ``ours`` are values that the server sets, whoever asks.
 
     Raises Unauthorized or Forbidden (create rule), ValidationFailed, Conflict.
     """
@@ -38,7 +46,7 @@ def record_create(work: UnitOfWork, collection: CollectionDef, data: Mapping[str
     decided = access.verdict(collection, "create", env, work.snapshot)
     if decided is False:
         raise access.refusal(env)
-    record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment)
+    record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment, ours=ours)
     local = decided or _is_local(collection, "create", work.snapshot)
     if local and not (decided or access.allows(collection, "create", record, env, work.snapshot)):
         raise access.refusal(env)
@@ -206,6 +214,8 @@ def _delete(work: UnitOfWork, collection: CollectionDef, record: Record, under_w
             if referring is not None:
                 _release(work, other, field, referring, record["id"], under_way)
     rows.delete(collection, record["id"])
+    if collection.type == "auth":
+        owned.forget(collection.id, record["id"])
     work.deleted(collection, record)
 
 

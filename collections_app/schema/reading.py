@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collections_app.schema import fields as field_types
+from collections_app.schema import password_rules
 from collections_app.schema.definition import (
     ADMINS_ONLY,
     AUTH_FIELDS,
@@ -89,8 +90,10 @@ def read(
     else:
         options = dict(options)
         search = _read_search(options.pop("search", None), by_name, Problems() if "options" in carried else found)
-        for key in options:
-            found.add("options", f"Unknown option {key!r}; known: search.")
+        if type_name == "auth" and "password" in options:
+            options["password"] = password_rules.read(options["password"], found)
+        for key in options.keys() - ({"password"} if type_name == "auth" else set()):
+            found.add("options", f"Unknown option {key!r}; known: search{', password' * (type_name == 'auth')}.")
     definition = CollectionDef(
         id=collection_id,
         name=str(name),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from accounts.models import owned
 from accounts.principals import Principal
 from collections_app import events
 from collections_app.models import Collection
@@ -169,6 +170,8 @@ def collection_delete(*, actor: Principal, name_or_id: str) -> None:
         _tables(change, snapshot).drop(collection)
         Collection.objects.filter(pk=collection.id).delete()
         permissions.remove(collection)
+        if collection.type == "auth":
+            owned.forget(collection.id)
         _log("collection.deleted", collection, actor, collection)
 
 

@@ -21,6 +21,7 @@ from collections_app.api.openapi.parts import (
 )
 from collections_app.records.operations import MAX_BATCH
 from collections_app.schema import fields as field_types
+from collections_app.schema import password_rules
 from collections_app.schema.definition import MAX_FIELDS, MAX_INDEXES, RULES, TYPES
 
 TAGS: list[Json] = [
@@ -252,7 +253,21 @@ def _rules() -> Json:
 
 
 def _options() -> Json:
-    return closed({"search": {**_TEXTS, "description": "Fields with a full-text index."}})
+    length = {"type": ["integer", "null"], "minimum": password_rules.MIN_LENGTH, "maximum": password_rules.MAX_LENGTH}
+    password = closed(
+        {
+            "min_length": length,
+            "max_length": length,
+            **{key: {"type": ["boolean", "null"]} for key in password_rules.FLAGS},
+            "require": {"type": ["array", "null"], "items": {"type": "string", "enum": list(password_rules.KINDS)}},
+        }
+    )
+    return closed(
+        {
+            "search": {**_TEXTS, "description": "Fields with a full-text index."},
+            "password": {**password, "description": "What passwords of an auth collection must be."},
+        }
+    )
 
 
 def _collection_input() -> Json:

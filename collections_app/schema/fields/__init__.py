@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections_app.schema.fields import choices, files, numbers, relations, structured, temporal, text
 from collections_app.schema.fields.base import REQUIRED, Field, FieldType, InvalidOptions, InvalidValue
+from collections_app.schema.fields.text import HashedPassword
 
-__all__ = ["REQUIRED", "Field", "FieldType", "InvalidOptions", "InvalidValue", "get", "names", "register"]
+__all__ = [
+    "REQUIRED",
+    "Field",
+    "FieldType",
+    "HashedPassword",
+    "InvalidOptions",
+    "InvalidValue",
+    "get",
+    "names",
+    "register",
+]
 
 _types: dict[str, FieldType] = {}
 

@@ -215,6 +215,21 @@ class Uuid(Formed):
         return {"type": "string", "format": "uuid"}
 
 
+class HashedPassword(str):
+    """A hash as the value of a password, made before locks are taken.
+
+    ``plain`` is what was hashed, still to be held against the rules; None where there are none to follow.
+    """
+
+    plain: str | None = None
+
+    @classmethod
+    def of(cls, plain: str) -> HashedPassword:
+        made = cls(make_password(plain))
+        made.plain = plain
+        return made
+
+
 class Password(Text):
     """Write-only: stored as a hash of Django's hashers, never read, filtered or sorted by anyone."""
 
@@ -227,11 +242,14 @@ class Password(Text):
     def clean(self, field: Any, value: Any) -> Any:
         if not isinstance(value, str):
             raise InvalidValue("Not a valid string.")
+        plain = value.plain if isinstance(value, HashedPassword) else value
+        if plain is None:
+            return str(value)
         low = field.validation.get("min_length") or 8
         high = min(field.validation.get("max_length") or 128, 128)
-        if "\x00" in value or not low <= len(value) <= high:
+        if "\x00" in plain or not low <= len(plain) <= high:
             raise InvalidValue(f"A password has {low} to {high} characters.")
-        return make_password(value)
+        return str(value) if isinstance(value, HashedPassword) else make_password(value)
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         return {"type": "string", "format": "password", "writeOnly": True}
