@@ -38,10 +38,10 @@ def request_verification(realm: Realm, email: str) -> None:
     mailing.post("verify", account)
 
 
-def verify(token: str) -> Account:
-    """The account whose address is now proved; BadRequest for a bad token."""
+def verify(token: str, realm: Realm | None = None) -> Account:
+    """The account whose address is now proved; BadRequest for a bad token, or one of another realm than wanted."""
     with transaction.atomic():
-        account = one_time.use(token, Purpose.VERIFY).account
+        account = one_time.use(token, Purpose.VERIFY, realm).account
         return realms.of(account).set_verified(account)
 
 
@@ -53,12 +53,12 @@ def request_reset(realm: Realm, email: str) -> None:
     mailing.post("reset", account)
 
 
-def reset(token: str, password: str) -> Account:
-    """Set a new password. BadRequest for a bad token, DRF's ValidationError for a bad password.
+def reset(token: str, password: str, wanted: Realm | None = None) -> Account:
+    """Set a new password. BadRequest as in :func:`verify`, DRF's ValidationError for a bad password.
 
     Who got the mail has proved the address too.
     """
-    account = one_time.peek(token, Purpose.RESET).account
+    account = one_time.peek(token, Purpose.RESET, wanted).account
     realm = realms.of(account)
     try:
         realm.check_new_password(password, account)
@@ -82,11 +82,11 @@ def request_email_change(account: Account, password: str, email: str) -> None:
     mailing.post("change_email", account if free else None, to=email if free else "", data={"email": email})
 
 
-def change_email(token: str) -> Account:
-    """The account with its new address; BadRequest for a bad token or an address that was taken meanwhile."""
+def change_email(token: str, realm: Realm | None = None) -> Account:
+    """The account with its new address; BadRequest as in :func:`verify`, and for an address taken meanwhile."""
     try:
         with transaction.atomic():
-            used = one_time.use(token, Purpose.CHANGE_EMAIL)
+            used = one_time.use(token, Purpose.CHANGE_EMAIL, realm)
             former = used.account.email
             account = realms.of(used.account).set_email(used.account, used.data["email"])
             mailing.post("email_changed", account, to=former)

@@ -19,6 +19,7 @@ from django.db import transaction
 from accounts import realms
 from accounts.models import OneTimeToken
 from accounts.models.owned import Account
+from accounts.realms import Realm
 from core import clock
 from core.errors import BadRequest, NotFound
 
@@ -78,25 +79,31 @@ def make(account: Account, purpose: Purpose, data: dict[str, Any] | None = None)
     return raw
 
 
-def peek(raw: str, purpose: Purpose) -> Use:
-    """What the token is for, without using it; BadRequest where it is no good."""
-    found = OneTimeToken.objects.filter(digest=_digest(raw), purpose=purpose, expires__gt=clock.now()).first()
+def peek(raw: str, purpose: Purpose, realm: Realm | None = None) -> Use:
+    """What the token is for, without using it; BadRequest where it is no good, or of another realm than wanted."""
+    found = _find(raw, purpose, realm)
     account = None if found is None else _account(found)
     if found is None or account is None:
         raise BadRequest(BAD)
     return Use(account, found.data)
 
 
-def use(raw: str, purpose: Purpose) -> Use:
-    """Use the token up; BadRequest for one that is no good, and for all but one of those who use it at once."""
+def use(raw: str, purpose: Purpose, realm: Realm | None = None) -> Use:
+    """Use the token up; BadRequest as for :func:`peek`, and for all but one of those who use it at once."""
     with transaction.atomic():
-        found = OneTimeToken.objects.filter(digest=_digest(raw), purpose=purpose, expires__gt=clock.now()).first()
+        found = _find(raw, purpose, realm)
         if found is None or not OneTimeToken.objects.filter(pk=found.pk).delete()[0]:
             raise BadRequest(BAD)
     account = _account(found)
     if account is None:
         raise BadRequest(BAD)
     return Use(account, found.data)
+
+
+def _find(raw: str, purpose: Purpose, realm: Realm | None) -> OneTimeToken | None:
+    found = OneTimeToken.objects.filter(digest=_digest(raw), purpose=purpose, expires__gt=clock.now())
+    token: OneTimeToken | None = (found if realm is None else found.filter(realm=realm.key)).first()
+    return token
 
 
 def _account(token: OneTimeToken) -> Account | None:

@@ -42,6 +42,11 @@ class AccountView(GenericAPIView[Any]):
             raise NotFound
         return realms.staff() if self.collection is None else realms.get(self.collection)
 
+    @property
+    def wanted_realm(self) -> Realm | None:
+        """Whose one-time tokens the path takes: its collection's, or anybody's where it names none."""
+        return None if self.collection is None else self.realm
+
     def named_realm(self, given: dict[str, Any]) -> Realm:
         """The realm of the path, or the auth collection that the body of a staff path names."""
         name = given.get("collection")

@@ -132,7 +132,7 @@ class VerifyEmailView(AccountView):
 
     @extend_schema(responses={200: documents.VERIFIED})
     def post(self, request: Request) -> Response:
-        account = emails.verify(self.cleaned(request)["token"])
+        account = emails.verify(self.cleaned(request)["token"], self.wanted_realm)
         user = realms.of(account).to_json(account)
         return Response({"message": "Email verified successfully", "user": user})
 
@@ -176,7 +176,7 @@ class ResetPasswordView(AccountView):
     @extend_schema(responses={200: documents.MESSAGE})
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
-        emails.reset(given["token"], given["new_password"])
+        emails.reset(given["token"], given["new_password"], self.wanted_realm)
         return Response({"message": "Password reset successfully"})
 
 
@@ -201,7 +201,7 @@ class ConfirmEmailView(AccountView):
 
     @extend_schema(responses={200: documents.VERIFIED})
     def post(self, request: Request) -> Response:
-        account = emails.change_email(self.cleaned(request)["token"])
+        account = emails.change_email(self.cleaned(request)["token"], self.wanted_realm)
         user = realms.of(account).to_json(account)
         return Response({"message": "Email changed successfully. Please sign in again.", "user": user})
 

@@ -153,6 +153,27 @@ def test_a_reset_is_asked_for_at_the_staffs_path_with_the_collections_name(regis
     assert unknown.status_code == 404
 
 
+def test_the_paths_of_a_collection_take_no_other_collections_mailed_tokens(register, anonymous, make_collection):
+    make_collection("vendors", type="auth")
+    made = register()
+    verify = token_of(the_mail(), "verify")
+    anonymous.post(at("forgot-password"), {"email": EMAIL})
+    reset = token_of(the_mail(), "reset-password")
+    new = {"new_email": "new@example.com", "password": PASSWORD}
+    anonymous.post(at("change-email"), new, **bearer(made["access_token"]))
+    change = token_of(the_mail("new@example.com"), "change-email")
+    requests = {
+        "verify-email": {"token": verify},
+        "confirm-email-change": {"token": change},
+        "reset-password": {"token": reset, "new_password": "another-staple-7"},
+    }
+    with nothing_changes():
+        for path, body in requests.items():
+            assert anonymous.post(at(path, "vendors"), body).status_code == 400
+    for path in ("verify-email", "reset-password"):
+        assert anonymous.post(f"{STAFF}{path}", requests[path]).status_code == 200
+
+
 def test_a_password_is_changed_and_ends_what_was_signed_in(register, anonymous):
     made = register()
     other = log_in(anonymous).json()
