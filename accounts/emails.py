@@ -78,6 +78,11 @@ def request_email_change(account: Account, password: str, email: str) -> None:
     """Mail a link to the new address, if it is free; nobody can tell whether it was."""
     if not passwords.is_right(account, password):
         raise ValidationFailed(fields={"password": ["Incorrect password"]})
+    post_email_change(account, email)
+
+
+def post_email_change(account: Account, email: str) -> None:
+    """The same for somebody who has shown the password."""
     free = realms.of(account).find(email) is None
     mailing.post("change_email", account if free else None, to=email if free else "", data={"email": email})
 

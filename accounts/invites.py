@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import uuid
 from datetime import datetime
 
 from django.conf import settings
@@ -74,7 +75,7 @@ def create(
     principal: Principal, creator: User | None, *, email: str = "", role: str = Role.USER, expires_at: datetime | None
 ) -> Invite:
     """Invite somebody; with an address, by mail too. Forbidden for a role above the inviter's own."""
-    if not principal.is_superadmin and role != Role.USER:
+    if not may_give(principal, role):
         raise Forbidden("Only a superadmin may invite to a role above user.")
     invite = Invite(email=normalise_email(email), role=role, created_by=creator, expires_at=expires_at)
     invite.digest = _digest(code_of(invite))
@@ -85,8 +86,17 @@ def create(
     return invite
 
 
+def may_give(principal: Principal, role: str) -> bool:
+    """Whether somebody may invite to this role, and so know the codes of such invitations."""
+    return principal.is_superadmin or role == Role.USER
+
+
 def delete(invite_id: str) -> None:
     """Take an invitation back: NotFound, or ValidationFailed when it has been used."""
+    try:
+        uuid.UUID(invite_id)
+    except ValueError as fault:
+        raise NotFound("Invite not found") from fault
     with transaction.atomic():
         found = Invite.objects.filter(pk=invite_id)
         if found.filter(used_at=None).delete()[0]:

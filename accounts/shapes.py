@@ -12,7 +12,7 @@ from rest_framework import serializers
 from accounts import passwords
 from accounts.models import Role, User
 from core import clock
-from core.serializers import StrictSerializer, Text
+from core.serializers import Flag, StrictSerializer, Text
 
 USERNAME = RegexValidator(
     re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
@@ -27,12 +27,11 @@ class Password(Text):
         super().__init__(trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
 
-class RegisterSerializer(StrictSerializer):
-    aliases = {"login": "username", "inviteCode": "invite_code", "profile_picture_url": "avatar_url"}
+class ProfileSerializer(StrictSerializer):
+    """What an account says about itself."""
 
-    email = serializers.EmailField(max_length=254)
-    password = Password(write_only=True)
-    password_confirm = Password(write_only=True, required=False)
+    aliases = {"login": "username", "profile_picture_url": "avatar_url"}
+
     username = Text(required=False, validators=[USERNAME])
     name = Text(required=False, allow_blank=True, max_length=150)
     first_name = Text(required=False, allow_blank=True, max_length=100)
@@ -43,6 +42,24 @@ class RegisterSerializer(StrictSerializer):
     public_name = Text(required=False, allow_blank=True, max_length=150)
     timezone = Text(required=False, max_length=64)
     language = Text(required=False, validators=[LANGUAGE])
+
+    def validate_timezone(self, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as fault:
+            raise serializers.ValidationError("Enter a time zone such as Europe/Berlin.") from fault
+        return name
+
+
+class _NewCredentials(StrictSerializer):
+    email = serializers.EmailField(max_length=254)
+    password = Password(write_only=True)
+    password_confirm = Password(write_only=True, required=False)
+
+
+class RegisterSerializer(_NewCredentials, ProfileSerializer):
+    aliases = {**ProfileSerializer.aliases, "inviteCode": "invite_code"}
+
     role = serializers.ChoiceField(choices=Role.choices, required=False)
     invite_code = Text(
         required=False,
@@ -61,18 +78,37 @@ class RegisterSerializer(StrictSerializer):
             password, User(**{name: value for name, value in about.items() if isinstance(value, str)})
         )
 
-    def validate_timezone(self, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as fault:
-            raise serializers.ValidationError("Enter a time zone such as Europe/Berlin.") from fault
-        return name
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         confirmed = attrs.pop("password_confirm", attrs["password"])
         if confirmed != attrs["password"]:
             raise serializers.ValidationError({"password_confirm": ["The two passwords differ."]})
         return attrs
+
+
+class UserUpdateSerializer(ProfileSerializer):
+    """What may change of an account; who may change it is the service's to say."""
+
+    aliases = {**ProfileSerializer.aliases, "old_password": "current_password", "email_verified": "verified"}
+
+    email = serializers.EmailField(required=False, max_length=254)
+    password = Password(write_only=True, required=False)
+    current_password = Password(
+        write_only=True,
+        required=False,
+        max_length=10_000,
+        help_text="With a new password or e-mail address of one's own account.",
+    )
+    role = serializers.ChoiceField(choices=Role.choices, required=False, help_text="By superadmins.")
+    verified = Flag(required=False, help_text="By admins.")
+    is_active = Flag(required=False, help_text="By admins.")
+
+    def validate_password(self, password: str) -> str:
+        return passwords.acceptable(password, self.context.get("account"))
+
+
+def roles_of(role: str) -> list[str]:
+    """A role and all that it includes, the least first."""
+    return [str(lower) for lower in Role if lower.rank <= Role(role).rank]
 
 
 def user_json(user: User) -> dict[str, Any]:
@@ -95,7 +131,7 @@ def user_json(user: User) -> dict[str, Any]:
         "timezone": user.timezone,
         "language": user.language,
         "role": str(user.role),
-        "roles": [str(user.role)],
+        "roles": roles_of(user.role),
         "verified": user.verified,
         "email_verified": user.verified,
         "is_active": user.is_active,

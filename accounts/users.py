@@ -46,15 +46,19 @@ class Users(Realm):
         """
         serializer = shapes.RegisterSerializer(data=data)
         serializer.is_valid(raise_exception=True)
-        fields = dict(serializer.validated_data)
+        return self.create(principal, serializer.validated_data)
+
+    def create(self, principal: Principal, values: Mapping[str, Any]) -> User:
+        """Register with values that a serializer has checked. Raises as :meth:`register`."""
+        fields = dict(values)
         setup_token, code = fields.pop("setup_token", ""), fields.pop("invite_code", "")
         user = User.objects.build(**fields)
         with transaction.atomic():
             if first_account.claim(setup_token):
                 return _save_first(user)
             _check_role(principal, Role(user.role))
-            _check_free(user)
             admission = None if principal.is_admin else invites.admit(code, user.email)
+            check_free(user)
             if admission is not None:
                 user.role = max(Role(user.role), Role(admission.role), key=lambda role: role.rank)
                 user.used_invite_code = code
@@ -76,7 +80,7 @@ class Users(Realm):
         with transaction.atomic():
             if first_account.is_open():
                 raise Forbidden("The first account of an installation needs a password; make it at /admin.")
-            _check_free(user)
+            check_free(user)
             admission = invites.admit(invite_code, user.email)
             if admission is not None:
                 user.role, user.used_invite_code = admission.role, invite_code
@@ -154,6 +158,7 @@ def _insert(user: User) -> None:
         with transaction.atomic():
             user.save(force_insert=True)
     except IntegrityError as fault:  # somebody took the name between the check and now
+        check_free(user)
         raise Conflict("This email address or username is already taken.") from fault
 
 
@@ -166,11 +171,13 @@ def _check_role(principal: Principal, role: Role) -> None:
         raise Forbidden("You may not give this role.")
 
 
-def _check_free(user: User) -> None:
+def check_free(user: User) -> None:
+    """Conflict where another account has the user's e-mail address or username."""
+    others = User.objects.exclude(pk=user.pk)
     taken: dict[str, list[str]] = {}
-    if User.objects.filter(email__lower=user.email).exists():
+    if others.filter(email__lower=user.email).exists():
         taken["email"] = [EMAIL_TAKEN]
-    if User.objects.filter(username__lower=user.username.lower()).exists():
+    if others.filter(username__lower=user.username.lower()).exists():
         taken["username"] = [USERNAME_TAKEN]
     if taken:
         raise Conflict(next(iter(taken.values()))[0], fields=taken)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from core.errors import BadRequest
+from core.errors import BadRequest, ValidationFailed
 
 
 def parse_query_string(raw: str) -> dict[str, str]:
@@ -37,3 +37,33 @@ def known_parameters(raw: str, allowed: Collection[str]) -> dict[str, str]:
         known = ", ".join(sorted(allowed)) or "none"
         raise BadRequest(f"Unknown query parameter {unknown[0][:50]!r}; known: {known}.")
     return found
+
+
+SLICE = frozenset({"skip", "limit", "page", "per_page"})
+DEFAULT_LENGTH, MAX_LENGTH, MAX_START = 100, 1000, 10_000_000
+
+
+def slice_of(parameters: Mapping[str, str], default: int = DEFAULT_LENGTH) -> slice:
+    """Which part of a bare list the parameters of :data:`SLICE` ask for: ``skip`` and ``limit``, or
+    ``page`` and ``per_page``. BadRequest for both, ValidationFailed for a number out of range.
+    """
+    if {"skip", "limit"} & set(parameters) and {"page", "per_page"} & set(parameters):
+        raise BadRequest("Use skip and limit, or page and per_page.")
+    problems: dict[str, list[str]] = {}
+
+    def number(name: str, otherwise: int, least: int, most: int) -> int:
+        text = parameters.get(name)
+        if text is None:
+            return otherwise
+        if text.isascii() and text.isdecimal() and len(text) < 12 and least <= int(text) <= most:
+            return int(text)
+        problems[name] = [f"Must be a whole number from {least} to {most}."]
+        return otherwise
+
+    length = number("limit", default, 1, MAX_LENGTH)
+    length = number("per_page", length, 1, MAX_LENGTH)
+    start = number("skip", 0, 0, MAX_START)
+    start += (number("page", 1, 1, MAX_START) - 1) * length
+    if problems:
+        raise ValidationFailed(fields=problems)
+    return slice(start, start + length)

@@ -19,6 +19,18 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Flag(serializers.BooleanField):
+    """True or false; of the words for them only those that forms send."""
+
+    TRUE_VALUES = {True, "true", "on"}
+    FALSE_VALUES = {False, "false", "off"}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if isinstance(data, bool) or (isinstance(data, str) and data.lower() in self.TRUE_VALUES | self.FALSE_VALUES):
+            return bool(super().to_internal_value(data))
+        return self.fail("invalid", input=data)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields it does not know, after renaming ``aliases``; all problems come at once."""
 

@@ -6,3 +6,8 @@ class SettingsAppConfig(AppConfig):
 
     name = "settings_app"
     verbose_name = "Settings"
+
+    def ready(self) -> None:
+        from settings_app import declared
+
+        declared.declare_settings()

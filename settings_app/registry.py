@@ -8,12 +8,23 @@ from typing import Any
 
 from core.errors import ValidationFailed
 
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 TYPES: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": _is_number,
     "json": lambda value: True,
 }
+
+
+def type_of(value: Any) -> str:
+    """The narrowest type that a JSON value has."""
+    return next(name for name, fits in TYPES.items() if fits(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,25 @@ _CHALLENGE = _object(
 )
 SIGNED_IN: Json = {"anyOf": [_object(_TOKENS), _CHALLENGE]}
 REGISTERED = _object({**USER["properties"], **_TOKENS})
+USERS: Json = {"type": "array", "items": USER}
+DELETED = _object({"deleted": {"type": "boolean", "const": True}})
+_OR_NULL: Json = {"type": ["string", "null"]}
+_MOMENT_OR_NULL: Json = {"type": ["string", "null"], "format": "date-time"}
+INVITE = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "code": {**_OR_NULL, "description": "null where the caller could not have made the invitation."},
+        "email": _OR_NULL,
+        "role": _ROLE,
+        "created_by": _OR_NULL,
+        "created_at": _MOMENT,
+        "expires_at": _MOMENT_OR_NULL,
+        "used_by": _OR_NULL,
+        "used_at": _MOMENT_OR_NULL,
+        **dict.fromkeys(("creator_login", "creator_email", "user_login", "user_email"), _OR_NULL),
+    }
+)
+INVITES: Json = {"type": "array", "items": INVITE}
 MESSAGE = _object({"message": _TEXT})
 PASSWORD_CHANGED = _object({"message": _TEXT, **_TOKENS})
 VERIFIED = _object({"message": _TEXT, "user": USER})

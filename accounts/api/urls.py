@@ -32,5 +32,3 @@ urlpatterns = [
     route("api-keys", api_keys.ApiKeysView.as_view()),
     route("api-keys/<key_id>", api_keys.ApiKeyView.as_view()),
 ]
-
-users_urlpatterns = [route("me", views.MeView.as_view())]

@@ -1,0 +1,26 @@
+"""What the settings endpoints take."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from core.serializers import StrictSerializer, Text
+from settings_app.registry import TYPES
+
+MAX_DESCRIPTION = 1000
+
+
+class SettingSerializer(StrictSerializer):
+    key = Text(max_length=100)
+    value = serializers.JSONField(allow_null=True, help_text="Any JSON; a declared key takes what it is declared for.")
+    category = Text(required=False, max_length=50)
+    description = Text(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
+
+
+class ValueSerializer(StrictSerializer):
+    """A value as text or as JSON, and its type."""
+
+    value = serializers.JSONField(allow_null=True)
+    type = serializers.ChoiceField(choices=tuple(TYPES), required=False)
+    category = Text(required=False, max_length=50)
+    description = Text(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)

@@ -1,0 +1,233 @@
+"""Settings on both surfaces: one store, for admins, known keys held to what they are for."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from settings_app import registry, values
+from settings_app.models import CmsSetting
+from settings_app.registry import Setting
+
+pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+SETTINGS, CMS = "/api/v1/settings", "/api/cms/settings"
+
+
+@pytest.fixture
+def client(admin, as_user):
+    return as_user(admin)
+
+
+@pytest.fixture
+def size(monkeypatch):
+    monkeypatch.setitem(registry.known, "size", Setting("size", "integer", 10, "app", "How many"))
+
+
+def rows() -> list[Any]:
+    return list(CmsSetting.objects.order_by("key").values())
+
+
+def test_declared_settings_are_listed_with_their_defaults(client):
+    found = {entry["key"]: entry for entry in client.get(SETTINGS).json()}
+    assert found["registration_mode"]["value"] == "OPEN" and found["registration_mode"]["category"] == "security"
+    assert found["site_name"]["category"] == "general" and found["site_name"]["updated_by"] is None
+    assert found["allow_registration"]["value"] is True and found["allow_registration"]["type"] == "boolean"
+    assert set(found["site_name"]) == {
+        "id", "key", "value", "category", "description", "type", "updated_at", "updated_by",
+    }  # fmt: skip
+
+
+def test_any_key_is_set_and_set_again_with_any_json(client, admin):
+    body = {"key": "api_rate_limit", "value": 100, "category": "limits", "description": "A minute"}
+    made = client.post(SETTINGS, body)
+    assert made.status_code == 200
+    first = made.json()
+    assert {name: first[name] for name in body} == body and first["type"] == "integer"
+    assert first["updated_by"] == str(admin.pk) and first["updated_at"].endswith("Z")
+    for value, kind in (
+        (2.5, "number"),
+        (True, "boolean"),
+        ("x", "string"),
+        ([1, {"a": None}], "json"),
+        (None, "json"),
+    ):
+        again = client.post(SETTINGS, {"key": "api_rate_limit", "value": value}).json()
+        assert (again["value"], again["type"], again["id"]) == (value, kind, first["id"])
+        assert (again["category"], again["description"]) == ("limits", "A minute")
+    assert CmsSetting.objects.count() == 1
+    assert client.post(SETTINGS, {"key": "plain", "value": 1}).json()["category"] == "custom"
+
+
+def test_settings_of_a_category(client):
+    client.post(SETTINGS, {"key": "smtp_port", "value": 587, "category": "email"})
+    assert [entry["key"] for entry in client.get(f"{SETTINGS}/email").json()] == ["smtp_port"]
+    assert "registration_mode" in [entry["key"] for entry in client.get(f"{SETTINGS}/security").json()]
+    assert client.get(f"{SETTINGS}/nothing").json() == []
+
+
+def test_deleting_forgets_a_key_and_gives_a_declared_one_its_default_back(client):
+    client.post(SETTINGS, {"key": "registration_mode", "value": "CLOSED"})
+    client.post(SETTINGS, {"key": "old_setting", "value": 1})
+    for key in ("registration_mode", "old_setting"):
+        assert client.delete(f"{SETTINGS}/{key}").json() == {"deleted": True}
+        assert client.delete(f"{SETTINGS}/{key}").status_code == 404
+    assert values.get("registration_mode") == "OPEN" and not rows()
+
+
+@pytest.mark.parametrize(
+    ("body", "bad"),
+    [
+        ({"key": "registration_mode", "value": "SOMETIMES"}, "value"),
+        ({"key": "registration_mode", "value": None}, "value"),
+        ({"key": "registration_mode", "value": ["OPEN"]}, "value"),
+        ({"key": "allow_registration", "value": "false"}, "value"),
+        ({"key": "allow_registration", "value": 0}, "value"),
+        ({"key": "x"}, "value"),
+        ({"value": 1}, "key"),
+        ({"key": "", "value": 1}, "key"),
+        ({"key": "1x", "value": 1}, "key"),
+        ({"key": "a/b", "value": 1}, "key"),
+        ({"key": "x" * 101, "value": 1}, "key"),
+        ({"key": 5, "value": 1}, "key"),
+        ({"key": "x", "value": "y" * 100_001}, "value"),
+        ({"key": "x", "value": 1, "category": ""}, "category"),
+        ({"key": "x", "value": 1, "category": "a b"}, "category"),
+        ({"key": "x", "value": 1, "description": "d" * 1001}, "description"),
+        ({"key": "x", "value": 1, "updated_by": "me"}, "updated_by"),
+        ({"key": "x", "value": 1, "id": "1"}, "id"),
+    ],
+)
+def test_a_bad_value_is_422_and_names_its_field(client, body, bad):
+    answer = client.post(SETTINGS, body)
+    assert answer.status_code == 422 and list(answer.json()["fields"]) == [bad], answer.json()
+    assert not rows()
+
+
+@pytest.mark.parametrize(("who", "status"), [("member", 403), ("anonymous", 401)])
+def test_settings_are_for_admins_only(who, status, request, member, as_user, anonymous, client):
+    client.post(SETTINGS, {"key": "secret_thing", "value": 1})
+    before = rows()
+    caller = anonymous if who == "anonymous" else as_user(member)
+    for answer in (
+        caller.get(SETTINGS),
+        caller.get(f"{SETTINGS}/security"),
+        caller.post(SETTINGS, {"key": "x", "value": 1}),
+        caller.delete(f"{SETTINGS}/secret_thing"),
+        caller.get(CMS),
+        caller.get(f"{CMS}/secret_thing"),
+        caller.get(f"{CMS}/no_such_thing"),
+        caller.get(f"{CMS}/category/app"),
+        caller.put(f"{CMS}/secret_thing", {"value": "2"}),
+    ):
+        assert answer.status_code == status
+        if status == 403:
+            on_cms = "/cms/" in answer.wsgi_request.path
+            assert answer.json()["message"] == (
+                "Admin access required" if on_cms else "Insufficient permissions. Admin role required."
+            )
+    assert rows() == before
+
+
+def test_unknown_parameters_are_refused(client):
+    for path in (SETTINGS, f"{SETTINGS}/app", CMS, f"{CMS}/site_name"):
+        assert client.get(f"{path}?x=1").status_code == 400
+
+
+def test_the_other_surface_has_the_same_store_as_text(client, size):
+    client.post(SETTINGS, {"key": "feature", "value": True, "category": "app"})
+    client.post(SETTINGS, {"key": "object", "value": {"a": [1]}})
+    answer = client.get(CMS).json()
+    assert answer["success"] is True and answer["message"] == "Settings retrieved successfully"
+    found = {entry["setting_key"]: entry for entry in answer["data"]}
+    assert found["feature"]["setting_value"] == "true" and found["feature"]["setting_type"] == "boolean"
+    assert found["object"]["setting_value"] == '{"a":[1]}' and found["size"]["setting_value"] == "10"
+    assert {
+        "setting_key",
+        "setting_value",
+        "setting_type",
+        "description",
+        "category",
+        "updated_at",
+        "updated_by",
+    } <= set(found["size"])
+    of_app = client.get(f"{CMS}/category/app").json()["data"]
+    assert [entry["setting_key"] for entry in of_app] == ["feature", "size"]
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "value"),
+    [
+        ("site_name", {"value": "New Site Name", "type": "string"}, "New Site Name"),
+        ("site_name", {"value": "a<script>x</script>b"}, "ab"),
+        ("registration_mode", {"value": "INVITE_ONLY", "type": "string"}, "INVITE_ONLY"),
+        ("allow_registration", {"value": "false", "type": "boolean"}, False),
+        ("allow_registration", {"value": False}, False),
+        ("size", {"value": "25"}, 25),
+        ("size", {"value": 25, "type": "integer"}, 25),
+        ("custom", {"value": "10"}, "10"),
+        ("custom", {"value": "10", "type": "number"}, 10),
+        ("custom", {"value": '{"a": 1}', "type": "json"}, {"a": 1}),
+        ("custom", {"value": "true", "type": "boolean"}, True),
+    ],
+)
+def test_a_text_becomes_what_its_type_says(client, size, key, body, value):
+    answer = client.put(f"{CMS}/{key}", body)
+    assert answer.status_code == 200 and answer.json()["message"] == "Setting updated successfully"
+    [stored] = rows()
+    assert (stored["key"], stored["value"]) == (key, value)
+    assert client.get(f"{CMS}/{key}").json()["data"] == answer.json()["data"]
+    kept = client.put(f"{CMS}/{key}", {"value": answer.json()["data"]["setting_value"]})
+    assert kept.json()["data"]["setting_type"] == answer.json()["data"]["setting_type"]
+    assert rows()[0]["value"] == value
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        ("site_name", {}),
+        ("site_name", {"value": 5}),
+        ("site_name", {"value": "x", "type": "boolean"}),
+        ("size", {"value": "many"}),
+        ("size", {"value": "1.5"}),
+        ("size", {"value": "\ud800"}),
+        ("allow_registration", {"value": "perhaps"}),
+        ("registration_mode", {"value": "open"}),
+        ("custom", {"value": "{", "type": "json"}),
+        ("custom", {"value": "x", "type": "text"}),
+        ("custom", {"value": "x", "key": "other"}),
+        ("1bad", {"value": "x"}),
+    ],
+)  # fmt: skip
+def test_a_bad_text_is_422(client, size, key, body):
+    if body.get("value") == "\ud800":
+        answer = client.generic("PUT", f"{CMS}/{key}", b'{"value": "\\ud800"}', content_type="application/json")
+        assert answer.status_code == 400
+    else:
+        answer = client.put(f"{CMS}/{key}", body)
+        assert answer.status_code == 422, answer.json()
+    assert answer.json()["success"] is False and answer.json()["errors"] and not rows()
+
+
+def test_an_unknown_key_is_404(client):
+    answer = client.get(f"{CMS}/no_such_key")
+    assert answer.status_code == 404 and answer.json()["message"] == "Setting not found"
+
+
+@pytest.mark.usefixtures("committed_db")
+def test_a_key_set_by_many_at_once_is_there_once(make_user, as_user):
+
+    chief = as_user(make_user("chief", role="admin"))
+
+    def set_it(number: int) -> Any:
+        try:
+            return chief.post(SETTINGS, {"key": "contested", "value": number})
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(set_it, range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert CmsSetting.objects.count() == 1
