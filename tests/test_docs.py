@@ -1,7 +1,9 @@
 """The examples of the documentation run as they stand.
 
 Every ``curl`` line of a page is one request, in order, on a fresh database; the
-number in its trailing comment is the status that it must answer.
+number in its trailing comment is the status that it must answer. ``$ACCESS_TOKEN``,
+``$ID`` and the like are what the last answer with such a key held, ``$MAILED`` is the
+token or code of the newest mail.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import mail
 from rest_framework.test import APIClient
 
-from accounts import tokens
+from accounts import mailing, tokens
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["api.md", "collections.md", "fields.md", "records.md"]
+PAGES = ["api.md", "auth-collections.md", "collections.md", "fields.md", "records.md"]
 _BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+_NAME = re.compile(r"\$([A-Z_]+)")
+_KEPT = ("access_token", "refresh_token", "challenge", "id")
+_MAILED = re.compile(r"\?token=([\w-]+)|^\s*(\d{6})\s*$", re.MULTILINE)
 
 
 def commands(text: str) -> list[tuple[list[str], int]]:
@@ -32,20 +38,41 @@ def commands(text: str) -> list[tuple[list[str], int]]:
     return found
 
 
-def run(arguments: list[str], admin_token: str) -> Any:
+class Known(dict[str, str]):
+    """What ``$NAME`` stands for."""
+
+    def fill(self, text: str) -> str:
+        return _NAME.sub(lambda found: self._of(found[1]), text)
+
+    def _of(self, name: str) -> str:
+        if name != "MAILED":
+            return self[name]
+        mailing.send_due()
+        found = _MAILED.search(str(mail.outbox[-1].body))
+        assert found, mail.outbox[-1].body
+        return found[1] or found[2]
+
+    def learn(self, answer: Any) -> None:
+        if answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
+            return
+        body = answer.json()
+        for part in (body, body.get("user")):
+            self.update({key.upper(): part[key] for key in _KEPT if key in (part or {})})
+
+
+def run(arguments: list[str]) -> Any:
     client, method, headers, body, url = APIClient(), "GET", {}, None, ""
     rest = iter(arguments[1:])
     for argument in rest:
         if argument == "-X":
             method = next(rest)
         elif argument == "-H":
-            header = next(rest).replace("$ADMIN", f"Authorization: Bearer {admin_token}")
-            name, _, value = header.partition(": ")
+            name, _, value = next(rest).partition(": ")
             headers[name] = value
         elif argument == "-d":
             body = next(rest)
         else:
-            url = argument.replace("$API", "/api/v1")
+            url = argument
     path, _, query = url.partition("?")
     return client.generic(
         method, path, body or "", content_type="application/json", headers=headers, QUERY_STRING=query
@@ -57,7 +84,8 @@ def run(arguments: list[str], admin_token: str) -> Any:
 def test_every_example_answers_what_the_page_says(page: str, schema_db: None, admin: Any) -> None:
     examples = commands((DOCS / page).read_text())
     assert examples
-    token = tokens.issue(admin).access
+    known = Known(API="/api/v1", ADMIN=f"Authorization: Bearer {tokens.issue(admin).access}")
     for arguments, status in examples:
-        answer = run(arguments, token)
+        answer = run([known.fill(argument) for argument in arguments])
+        known.learn(answer)
         assert answer.status_code == status, (arguments, answer.content.decode())
