@@ -158,3 +158,68 @@ def test_sqlite_runs_with_the_settings_that_keep_every_answered_write():
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
     assert connection.transaction_mode == "IMMEDIATE"
+
+
+@pytest.mark.parametrize(
+    ("env", "backend", "tls"),
+    [
+        ({}, "core.mail.ConsoleAndFileBackend", None),
+        ({"SMTP_HOST": "mx"}, "django.core.mail.backends.smtp.EmailBackend", (False, True)),
+        ({"SMTP_HOST": "mx", "SMTP_PORT": "465"}, "django.core.mail.backends.smtp.EmailBackend", (True, False)),
+        ({"SMTP_HOST": "mx", "SMTP_PORT": "465", "SMTP_TLS": "false"}, "…smtp.EmailBackend", (True, False)),
+        ({"SMTP_HOST": "mx", "SMTP_PORT": "25", "SMTP_TLS": "false"}, "…smtp.EmailBackend", (False, False)),
+        ({"SMTP_HOST": "mx", "EMAIL_PROVIDER": "console"}, "core.mail.ConsoleAndFileBackend", None),
+        ({"EMAIL_PROVIDER": "SendGrid", "SENDGRID_API_KEY": "k"}, "anymail.backends.sendgrid.EmailBackend", None),
+        ({"EMAIL_PROVIDER": "mailgun", "MAILGUN_API_KEY": "k"}, "anymail.backends.mailgun.EmailBackend", None),
+        (
+            {"EMAIL_PROVIDER": "ses", "AWS_DEFAULT_REGION": "eu-west-1"},
+            "anymail.backends.amazon_ses.EmailBackend",
+            None,
+        ),
+    ],
+)
+def test_mail_leaves_as_the_environment_says(tmp_path, env, backend, tls):
+    found = settings_of(tmp_path, "EMAIL_BACKEND EMAIL_USE_SSL EMAIL_USE_TLS", **env)
+    assert found["EMAIL_BACKEND"].endswith(backend.lstrip("…"))
+    assert tls is None or (found["EMAIL_USE_SSL"], found["EMAIL_USE_TLS"]) == tls
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"EMAIL_PROVIDER": "pigeon"}, "expected one of console, smtp, sendgrid, mailgun, ses"),
+        ({"EMAIL_PROVIDER": "smtp"}, "needs SMTP_HOST"),
+        ({"EMAIL_PROVIDER": "sendgrid"}, "needs SENDGRID_API_KEY"),
+        ({"EMAIL_PROVIDER": "mailgun"}, "needs MAILGUN_API_KEY"),
+        ({"EMAIL_PROVIDER": "ses"}, "needs AWS_REGION"),
+        ({"SMTP_FROM_EMAIL": "The CMS <cms@example.com>"}, "expected an e-mail address"),
+        ({"EMAILS_FROM_EMAIL": "cms"}, "expected an e-mail address"),
+    ],
+)
+def test_what_mail_lacks_is_said_at_the_start(tmp_path, env, said):
+    with pytest.raises(subprocess.CalledProcessError) as fault:
+        settings_of(tmp_path, "EMAIL_BACKEND", **env)
+    assert said in fault.value.stderr
+
+
+def test_ses_asks_for_boto3(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'boto3' else find(name, *rest)\n"
+    )
+    with pytest.raises(subprocess.CalledProcessError) as fault:
+        settings_of(tmp_path, "EMAIL_BACKEND", EMAIL_PROVIDER="ses", AWS_REGION="eu-west-1", PYTHONPATH=str(tmp_path))
+    assert "pip install -r requirements-ses.txt" in fault.value.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [
+        ('The "CMS", Ltd.', "\"The 'CMS', Ltd.\" <cms@example.com>"),
+        ("Evil\\nBcc: x@example.com", '"EvilnBcc: x@example.com" <cms@example.com>'),
+        ("Zürich 日本", '"Zürich 日本" <cms@example.com>'),
+    ],
+)
+def test_any_name_is_a_senders_name(tmp_path, name, sender):
+    found = settings_of(tmp_path, "DEFAULT_FROM_EMAIL", SMTP_FROM_NAME=name, SMTP_FROM_EMAIL="cms@example.com")
+    assert found["DEFAULT_FROM_EMAIL"] == sender

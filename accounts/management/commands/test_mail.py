@@ -89,7 +89,10 @@ def hint(fault: Exception) -> str:
         case smtplib.SMTPRecipientsRefused():
             return "The server does not take mail for this address. It may want SMTP_USER and SMTP_PASSWORD first."
         case smtplib.SMTPServerDisconnected():
-            return f"{host}:{port} hung up. On port 465 it expects TLS from the start, which we do there only."
+            return (
+                f"{host}:{port} takes the connection and does not answer as a mail server does. Either it is none, or "
+                "it expects TLS from the start, which we do on port 465 only."
+            )
         case _ if getattr(fault, "status_code", None) in (401, 403):
             return (
                 "The provider refuses the key, or the sender: check the key, and whether SMTP_FROM_EMAIL is verified."
