@@ -40,6 +40,8 @@ class CMSAdminSite(AdminSite):
             return self.set_up(request)
         return super().login(request, extra_context)
 
+    login.hashes_passwords = True  # type: ignore[attr-defined]  # see cms_project/handler.py
+
     def set_up(self, request: HttpRequest) -> HttpResponse:
         """One form that makes the superadmin and signs them in."""
         error: DomainError | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 
-from accounts import passwords, selectors
+from accounts import realms, sign_in
 from accounts.models import User
+from core.errors import Unauthorized
 
 
 class AccountBackend(BaseBackend):
@@ -23,10 +24,11 @@ class AccountBackend(BaseBackend):
         identifier = username or kwargs.get(User.USERNAME_FIELD)
         if not isinstance(identifier, str) or not isinstance(password, str):
             return None
-        user = selectors.user_by_identifier(identifier)
-        if passwords.is_right(user, password) and user is not None and user.is_active:
-            return user
-        return None
+        try:
+            user = cast(User, sign_in.identify(realms.staff(), identifier, password))
+        except Unauthorized:
+            return None
+        return user if user.is_active else None
 
     def get_user(self, user_id: UUID) -> User | None:
         return User.objects.filter(pk=user_id, is_active=True).first()

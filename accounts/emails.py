@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from rest_framework import serializers
 
@@ -64,12 +65,13 @@ def reset(token: str, password: str, wanted: Realm | None = None) -> Account:
         realm.check_new_password(password, account)
     except serializers.ValidationError as fault:
         raise serializers.ValidationError({"new_password": fault.detail}) from fault
+    encoded = make_password(password)
     with transaction.atomic():
         account = one_time.use(token, Purpose.RESET).account
         if not account.verified:
             reclaim.shut(account)
             account = realm.set_verified(account)
-        account = realm.set_password(account, password)
+        account = realm.set_hash(account, encoded)
         mailing.post("password_changed", account)
     return account
 

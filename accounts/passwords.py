@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from django.contrib.auth.hashers import check_password, get_hasher, is_password_usable, make_password
+from django.contrib.auth.hashers import (
+    check_password,
+    get_hasher,
+    identify_hasher,
+    is_password_usable,
+    make_password,
+)
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from accounts import realms
 from accounts.models import User
 from accounts.models.owned import Account
 
 MAX_LENGTH = 128
+_BCRYPT = re.compile(r"\$2[abxy]\$(?:0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
 
 
 class MaximumLengthValidator:
@@ -53,16 +61,24 @@ def _nobodys_hash(algorithm: str) -> str:
 
 
 def is_right(account: Account | None, password: str) -> bool:
-    """Whether it is the account's password; as slow for nobody as for somebody.
-
-    A hash of an older kind is replaced, which ends what was signed in with it.
-    """
+    """Whether it is the account's password; as much work for nobody as for somebody."""
     password = password[: MAX_LENGTH + 1]
-    if account is None or not is_password_usable(account.password):
-        check_password(password, _nobodys_hash(get_hasher().algorithm))
-        return False
-    return check_password(password, account.password, lambda raw: _upgrade(account, raw))
+    nobodys = _nobodys_hash(get_hasher().algorithm)
+    if account is not None and is_password_usable(account.password):
+        with suppress(ValueError, IndexError, AssertionError):  # no hash at all, whoever stored it
+            return check_password(password, as_django(account.password))
+    check_password(password, nobodys)
+    return False
 
 
-def _upgrade(account: Account, password: str) -> None:
-    realms.of(account).set_password(account, password)
+def as_django(encoded: str) -> str:
+    """A hash as Django writes it: other systems keep bcrypt's and Argon2's own text, with no algorithm before it."""
+    if _BCRYPT.fullmatch(encoded):
+        return f"bcrypt${encoded}"
+    return f"argon2{encoded}" if encoded.startswith("$argon2") else encoded
+
+
+def is_old(encoded: str) -> bool:
+    """Whether new passwords are hashed in another way than this one was."""
+    preferred, known = get_hasher(), as_django(encoded)
+    return identify_hasher(known).algorithm != preferred.algorithm or preferred.must_update(known)

@@ -11,7 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import password_validators_help_texts
+from django.db import transaction
 
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, Principal
@@ -60,9 +62,24 @@ class Realm(ABC):
         ``username`` and ``avatar_url`` where they are known.
         """
 
-    @abstractmethod
     def set_password(self, account: Account, password: str | None) -> Account:
-        """A new password that is known to be acceptable, or none that works; everything signed in ends."""
+        """A new password that is known to be acceptable, or none that works; everything signed in ends.
+
+        Hashing takes its time: where locks are held, make the hash before and call :meth:`set_hash`.
+        """
+        return self.set_hash(account, make_password(password))
+
+    @abstractmethod
+    def set_hash(self, account: Account, encoded: str) -> Account:
+        """A new password by its hash; everything signed in ends."""
+
+    def renew_hash(self, account: Account, encoded: str) -> Account | None:
+        """Another hash of the same password; None where it has become another one since the account was read."""
+        with transaction.atomic():
+            fresh = self.get(account.account_id)
+            if fresh is None or fresh.password != account.password:
+                return None
+            return self.set_hash(fresh, encoded)
 
     @abstractmethod
     def check_new_password(self, password: str, account: Account | None) -> str:

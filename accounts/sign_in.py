@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from accounts import passwords, realms, tokens, two_factor
@@ -33,15 +34,27 @@ class Pending:
 
 
 def log_in(realm: Realm, identifier: str, password: str, client: Client) -> SignedIn | Pending:
-    """The account of these credentials.
+    """The tokens, or the challenge, of these credentials; Forbidden where the account is disabled."""
+    return admit(identify(realm, identifier, password), "password", client)
 
-    Whatever is wrong is the same Unauthorized after the same time; only who knows
-    the password learns that the account is disabled (Forbidden).
+
+def identify(realm: Realm, identifier: str, password: str) -> Account:
+    """The account of these credentials, disabled ones too.
+
+    Whatever is wrong is the same Unauthorized after the same work. A password
+    that was hashed in an older way is hashed anew, which ends what was signed in before.
     """
     account = realm.find(identifier)
     if not passwords.is_right(account, password) or account is None:
         raise Unauthorized(BAD_LOGIN)
-    return admit(account, "password", client)
+    if not passwords.is_old(account.password):
+        return account
+    renewed = realm.renew_hash(account, make_password(password))
+    if renewed is None:  # somebody else was quicker
+        renewed = realm.get(account.account_id)
+        if not passwords.is_right(renewed, password) or renewed is None:
+            raise Unauthorized(BAD_LOGIN)
+    return renewed
 
 
 def admit(account: Account, method: str, client: Client) -> SignedIn | Pending:
@@ -69,8 +82,9 @@ def change_password(account: Account, current: str, new: str, client: Client) ->
     """Set an acceptable new password; all that was signed in ends, and the caller starts anew."""
     if not passwords.is_right(account, current):
         raise ValidationFailed(fields={"current_password": [WRONG_PASSWORD]})
+    encoded = make_password(new)
     with transaction.atomic():
-        account = realms.of(account).set_password(account, new)
+        account = realms.of(account).set_hash(account, encoded)
         return SignedIn(account, tokens.issue(account, "password", client))
 
 

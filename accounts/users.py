@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django.db import IntegrityError, transaction
 
-from accounts import first_account, invites, passwords, selectors, shapes
+from accounts import api_keys, first_account, invites, passwords, selectors, shapes
 from accounts.models import Role, User, normalise_email
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, Principal, principal_of
@@ -89,10 +89,21 @@ class Users(Realm):
                 invites.use(admission, user)
         return user
 
-    def set_password(self, account: Account, password: str | None) -> User:
+    def set_hash(self, account: Account, encoded: str) -> User:
         user = _user(account)
         user.set_password(password)
         user.save(update_fields=["password", "updated"])
+        return user
+
+    def renew_hash(self, account: Account, encoded: str) -> User | None:
+        """API keys go on: nobody has changed the password."""
+        user = _user(account)
+        stamp, known = user.credential_stamp(), User.objects.filter(pk=user.pk, password=user.password)
+        with transaction.atomic():
+            if not known.update(password=encoded):
+                return None
+            user.password = encoded
+            api_keys.keep(user, stamp)
         return user
 
     def check_new_password(self, password: str, account: Account | None) -> str:

@@ -5,7 +5,8 @@ connection and its PRAGMAs. Here a request waits for one of ``HANDLER_THREADS``
 threads, each of which keeps its connection for good. Requests that may write have
 a crew of their own: one that waits for the database's lock holds up no read, and
 what has stood in line behind it for as long as the lock is waited for is sent away
-with 503. Streamed answers run on a third, small crew, so that a slow reader never
+with 503. So have those that hash passwords (their view's ``hashes_passwords`` says so),
+which wait for the few threads that do. Streamed answers run on a third, small crew, so that a slow reader never
 holds up the quick ones.
 """
 
@@ -19,6 +20,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import lru_cache
 from io import SEEK_END, BytesIO
 from time import monotonic
 from typing import IO, Any, cast
@@ -29,9 +31,9 @@ from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.urls import set_script_prefix
+from django.urls import Resolver404, resolve, set_script_prefix
 
-from core import database, errors
+from core import database, errors, hashing
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 
 logger = logging.getLogger("django.request")
@@ -39,6 +41,7 @@ logger = logging.getLogger("django.request")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
+_MAX_PATH = 300  # of what is remembered about paths; no view that hashes has a longer one
 
 
 class DjangoHandler(BaseHandler):
@@ -50,6 +53,7 @@ class DjangoHandler(BaseHandler):
         threads = threads or settings.HANDLER_THREADS
         self._readers = ThreadPoolExecutor(threads, "django-read")
         self._writers = ThreadPoolExecutor(threads, "django-write")
+        self._sign_ins = ThreadPoolExecutor(hashing.THREADS + 1, "django-sign-in")  # one reads and writes meanwhile
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -67,7 +71,8 @@ class DjangoHandler(BaseHandler):
             answer = await loop.run_in_executor(self._readers, context.run, self._respond, scope, body)
         else:
             latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
-            answer = await loop.run_in_executor(self._writers, context.run, self._respond_by, latest, scope, body)
+            crew = self._sign_ins if _hashes_passwords(scope["path"][:_MAX_PATH]) else self._writers
+            answer = await loop.run_in_executor(crew, context.run, self._respond_by, latest, scope, body)
         if isinstance(answer, tuple):
             await send_answer(send, *answer)
         else:
@@ -75,7 +80,7 @@ class DjangoHandler(BaseHandler):
 
     def close(self) -> None:
         """Let the threads finish what they hold, and end them with their connections."""
-        for crew in (self._readers, self._writers, self._streams):
+        for crew in (self._readers, self._writers, self._sign_ins, self._streams):
             database.end(crew)
 
     # --- in a thread of the crew -----------------------------------------------------------
@@ -183,6 +188,16 @@ def _pump(
             asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
         except TimeoutError:
             gone.set()
+
+
+@lru_cache(maxsize=1000)
+def _hashes_passwords(path: str) -> bool:
+    try:
+        view: Any = resolve(path).func
+    except Resolver404:
+        return False
+    view = getattr(view, "cls", None) or getattr(view, "view_class", None) or view
+    return bool(getattr(view, "hashes_passwords", False))
 
 
 async def _deliver(send: Callable[[Any], Awaitable[None]], message: Any) -> None:

@@ -111,9 +111,10 @@ AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "accounts.hashers.Argon2PasswordHasher",
+    "accounts.hashers.BCryptSHA256PasswordHasher",
+    "accounts.hashers.BCryptPasswordHasher",
+    "accounts.hashers.PBKDF2PasswordHasher",
 ]
 PASSWORD_REJECT_COMMON = read(flag, True, "PASSWORD_REJECT_COMMON")
 AUTH_PASSWORD_VALIDATORS = [

@@ -8,7 +8,7 @@ parses a path, reads a token and writes bytes.
 On SQLite a read runs here and now, on the event loop's own read-only connection:
 that is quicker than any thread could be told of it. What would take longer than
 :data:`BUDGET_SECONDS` stops and starts again in a thread, and one thread writes
-for all (group commit). On PostgreSQL each request has a thread, with a connection
+for all (group commit), except what hashes a password. On PostgreSQL each request has a thread, with a connection
 that stays.
 """
 
@@ -33,7 +33,7 @@ from collections_app.records import operations
 from collections_app.records.group_commit import Writer
 from collections_app.records.operations import Answer, Call
 from collections_app.schema import registry
-from core import crews, database, json
+from core import crews, database, hashing, json
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 from core.error_adapter import domain_error
 from core.errors import ServiceUnavailable
@@ -78,6 +78,8 @@ class Lane:
             self._session: database.Session | None = None  # the event loop's own
             self._opening = asyncio.Lock()
             self._writer = Writer()
+            self._hashers = ThreadPoolExecutor(hashing.THREADS + 1, "lane-hash")  # of writes with a password
+            self._crews.append(self._hashers)
         else:
             self._readers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-read")
             self._writers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-write")
@@ -128,7 +130,10 @@ class Lane:
         call.principal = await self._reading(partial(_principal, token, method), "")
         if body:
             args = (*args, json.loads(body))
-        return await self._writer.submit(partial(operation, call, *args))
+        try:
+            return await self._writer.submit(partial(operation, call, *args))
+        except hashing.NotHere:
+            return await self._waiting(self._hashers, partial(operation, call, *args))
 
     async def _reading(self, action: Callable[[], T], who: str) -> T:
         """What the action finds in a reading session: at once, or where it may take its time."""

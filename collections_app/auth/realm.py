@@ -91,8 +91,8 @@ class AuthCollection(Realm):
         except ValidationFailed as fault:
             raise ValidationFailed(_MORE_NEEDED.format(", ".join(fault.fields)), fields=fault.fields) from fault
 
-    def set_password(self, account: Account, password: str | None) -> RecordAccount:
-        return self._change(account, {"password": HashedPassword(make_password(password))})
+    def set_hash(self, account: Account, encoded: str) -> RecordAccount:
+        return self._change(account, {"password": HashedPassword(encoded)})
 
     def check_new_password(self, password: str, account: Account | None) -> str:
         collection = registry.current().get(self.key) if account is None else _own(account).collection

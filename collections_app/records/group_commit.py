@@ -25,6 +25,7 @@ from django.conf import settings
 from django.db import connection, connections, transaction
 
 from collections_app.records.unit_of_work import group
+from core import hashing
 from core.error_adapter import let_go_of_cursors
 from core.errors import ServiceUnavailable
 
@@ -73,7 +74,8 @@ class Writer:
         """What ``unit`` answers or raises, once its writes are on disk.
 
         It must write by units of work only, each of which may be run again.
-        ServiceUnavailable if its turn did not come in time.
+        ServiceUnavailable if its turn did not come in time, NotHere where it hashes a
+        password: this thread and its lock are everybody's.
         """
         if self._closed:
             raise RuntimeError("This writer is closed.")
@@ -91,6 +93,10 @@ class Writer:
     # --- in the thread ---------------------------------------------------------------------
 
     def _work(self) -> None:
+        with hashing.forbidden():
+            self._work_off()
+
+    def _work_off(self) -> None:
         try:
             jobs: list[_Job] = []
             while True:

@@ -1,0 +1,176 @@
+"""Hashing takes long: who logs in waits for that, and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from accounts import tokens
+from accounts.models import User
+from cms_project import handler
+from cms_project.front import Front
+from cms_project.handler import DjangoHandler
+from collections_app.api.lane import Lane
+from core import hashing
+from tests.asgi_client import Answer, call
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+PUBLIC = dict.fromkeys(("list_rule", "view_rule", "create_rule", "update_rule", "delete_rule"))
+PASSWORD = "correct-horse-battery"
+JSON = [("Content-Type", "application/json")]
+
+
+class SlowHasher:
+    """Stands in the way of all hashing until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def run(self, action: Any) -> Any:
+        if hashing._here.forbidden:
+            raise hashing.NotHere
+        self.begun.release()
+        assert self.go.wait(30)
+        return action()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[SlowHasher]:
+    settings.PASSWORD_HASHERS = ["accounts.hashers.PBKDF2PasswordHasher"]
+    made = SlowHasher()
+    made.go.set()
+    monkeypatch.setattr(hashing, "run", made.run)
+    monkeypatch.setattr("accounts.hashers.PBKDF2PasswordHasher.iterations", 1)
+    yield made
+    made.go.set()
+
+
+@pytest.fixture
+def app(committed_db: None, settings: Any) -> Iterator[Any]:
+    settings.ACCESS_LOG = False
+    django = DjangoHandler(2)
+    lane = Lane(django)
+    with asyncio.Runner() as runner:
+        front = Front(lane)
+
+        def ask(*requests: tuple[Any, ...], before_the_last: Any = None) -> list[Answer]:
+            async def all_at_once() -> list[Answer]:
+                *first, last = [call(front, *request) for request in requests]
+                waiting = [asyncio.ensure_future(one) for one in first]
+                if before_the_last is not None:
+                    await asyncio.to_thread(before_the_last)
+                answered = await last
+                done = [one.done() for one in waiting]
+                release()
+                return [answered, *(await asyncio.gather(*waiting)), done]  # type: ignore[list-item]
+
+            return runner.run(all_at_once())
+
+        release = lambda: None  # noqa: E731
+
+        def on_release(action: Any) -> None:
+            nonlocal release
+            release = action
+
+        ask.on_release = on_release  # type: ignore[attr-defined]
+        yield ask
+        runner.run(front.close())
+    lane.close()
+    django.close()
+
+
+def login(email: str = "ann@example.com") -> tuple[Any, ...]:
+    return "POST", "/api/v1/auth/login", JSON, orjson.dumps({"email": email, "password": PASSWORD})
+
+
+def test_logins_hold_up_neither_reads_nor_writes(
+    schema_db: None, slow: SlowHasher, app: Any, make_user: Any, admin: User, make_collection: Any
+) -> None:
+    make_user("ann")
+    make_collection("posts", title="text", **PUBLIC)
+    token = [("Authorization", f"Bearer {tokens.issue(admin).access}"), *JSON]
+    others = [
+        ("GET", "/api/v1/collections/posts/records", []),
+        ("POST", "/api/v1/collections/posts/records", JSON, b'{"title": "x"}'),
+        ("GET", "/api/v1/auth/me", token),
+        ("POST", "/api/v1/collections", token, b'{"name": "more"}'),
+    ]
+    app.on_release(slow.go.set)
+    for other in others:
+        slow.go.clear()
+        first, *rest, done = app(*[login()] * 8, other, before_the_last=slow.begun.acquire)
+        assert first.status in (200, 201), first.content
+        assert done == [False] * 8
+        assert [answer.status for answer in rest] == [200] * 8
+
+
+def test_a_record_with_a_password_holds_up_no_other_write(
+    schema_db: None, slow: SlowHasher, app: Any, make_collection: Any
+) -> None:
+    make_collection("posts", title="text", **PUBLIC)
+    make_collection("members", type="auth", create_rule=None)
+    member = orjson.dumps({"email": "a@example.com", "password": PASSWORD})
+    batch = orjson.dumps(
+        {
+            "requests": [
+                {"method": "POST", "collection": "members", "data": {"email": "b@example.com", "password": PASSWORD}}
+            ]
+        }
+    )
+    app.on_release(slow.go.set)
+    for path, body in (("/api/v1/collections/members/records", member), ("/api/v1/batch", batch)):
+        slow.go.clear()
+        write = ("POST", "/api/v1/collections/posts/records", JSON, b'{"title": "x"}')
+        first, created, done = app(("POST", path, JSON, body), write, before_the_last=slow.begun.acquire)
+        assert first.status == 201 and done == [False]
+        assert created.status in (200, 201), created.content
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM events WHERE type = 'record.created'")
+        assert cursor.fetchone()[0] >= 4
+
+
+def test_who_waits_too_long_to_log_in_is_sent_away(
+    schema_db: None, slow: SlowHasher, app: Any, make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_user("ann")
+    monkeypatch.setattr(django_settings, "BUSY_TIMEOUT_MS", 300)
+    app.on_release(lambda: (threading.Event().wait(0.5), slow.go.set()))
+    slow.go.clear()
+    _, *answers, _done = app(*[login()] * 12, ("GET", "/api/v1/collections", []), before_the_last=slow.begun.acquire)
+    statuses = sorted(answer.status for answer in answers)
+    crew = hashing.THREADS + 1
+    assert statuses == [200] * crew + [503] * (12 - crew)
+    refused = next(answer for answer in answers if answer.status == 503)
+    assert refused.header("retry-after") == "1" and refused.json()["error_code"] == "SERVICE_UNAVAILABLE"
+
+
+HASHING = [
+    *(f"{prefix}/{name}" for prefix in ("/api/v1/auth", "/api/auth", "/api/v1/collections/members/auth")
+      for name in ("login", "login/json", "login/", "register", "change-password", "reset-password", "change-email", "disable-2fa")),
+    "/admin/login/", "/reset-password", "/api/login", "/api/register",
+]  # fmt: skip
+OTHERS = [
+    "refresh",
+    "logout",
+    "verify-2fa",
+    "verify-email",
+    "resend-verification",
+    "request-password-reset",
+    "sessions",
+    "api-keys",
+]
+
+
+def test_views_say_that_they_hash(db: None) -> None:
+    assert [path for path in HASHING if not handler._hashes_passwords(path)] == []
+    others = [*(f"/api/v1/auth/{name}" for name in OTHERS), "/api/v1/collections", "/nothing", "/" + "x" * 300]
+    assert [path for path in others if handler._hashes_passwords(path)] == []
