@@ -1,4 +1,4 @@
-"""Django's admin, for roles admin and superadmin, with a set-up page while no account exists."""
+"""Django's admin, for roles admin and superadmin: a set-up page while no account exists, and the second factor."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from typing import Any
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.cache import never_cache
 from rest_framework.serializers import ValidationError
 
-from accounts import first_account, users
+from accounts import first_account, second_step, users
+from accounts.sessions import SecondFactorNeeded
 from accounts.shapes import RegisterSerializer
 from core.error_adapter import domain_error
 from core.errors import DomainError
 
 
+class SignInForm(AdminAuthenticationForm):
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "That is not the e-mail address or username and password of somebody who may enter here.",
+    }
+
+
 class CMSAdminSite(AdminSite):
     site_header = site_title = settings.PROJECT_NAME
     index_title = "Administration"
+    login_form = SignInForm
+    login_template = "accounts/sign_in.html"
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [path("login/code/", never_cache(second_step.page), name="second_step"), *super().get_urls()]
 
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
@@ -38,7 +53,10 @@ class CMSAdminSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if first_account.is_open():
             return self.set_up(request)
-        return super().login(request, extra_context)
+        try:
+            return super().login(request, {"project": settings.PROJECT_NAME, **(extra_context or {})})
+        except SecondFactorNeeded as needed:
+            return second_step.begin(request, needed.user)
 
     login.hashes_passwords = True  # type: ignore[attr-defined]  # see cms_project/handler.py
 

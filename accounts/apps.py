@@ -18,6 +18,7 @@ class AccountsConfig(AppConfig):
         tokens.register_resolver(tokens.API_KEY_PREFIX, api_keys.resolve)
         declared.declare_settings()
         background.register(mailing.TASK, "accounts.tasks.send_mails", every=10)
+        user_logged_in.connect(sessions.ask_for_second_factor, dispatch_uid="accounts.second_factor")
         user_logged_in.connect(sessions.sweep, dispatch_uid="accounts.sweep_sessions")
 
 

@@ -34,6 +34,7 @@ class Purpose(StrEnum):
     EXCHANGE = "exchange"  # an OAuth redirect's code for tokens
     LINK = "link"  # a signed-in account's browser on its way to a provider
     LINKED = "linked"  # that somebody came back from there, for the account to present
+    TOTP = "totp"  # the secret that an authenticator app is being told; nobody has the token
     TICKET = "ticket"  # a subscriber's way in, without a token in the URL
 
 
@@ -44,6 +45,7 @@ LIFETIMES = {
     Purpose.EXCHANGE: timedelta(seconds=60),
     Purpose.LINK: timedelta(minutes=5),
     Purpose.LINKED: timedelta(minutes=5),
+    Purpose.TOTP: timedelta(minutes=15),
     Purpose.TICKET: timedelta(seconds=60),
 }
 # A page may have several of these at a time.
@@ -98,6 +100,22 @@ def use(raw: str, purpose: Purpose, realm: Realm | None = None) -> Use:
     if account is None:
         raise BadRequest(BAD)
     return Use(account, found.data)
+
+
+def newest(account: Account, purpose: Purpose) -> OneTimeToken | None:
+    """What the account has under way for this purpose, where the token itself is with nobody."""
+    found: OneTimeToken | None = (
+        OneTimeToken.objects.of(account)
+        .filter(purpose=purpose, stamp=account.credential_stamp(), expires__gt=clock.now())
+        .order_by("-created")
+        .first()
+    )
+    return found
+
+
+def drop(token: OneTimeToken) -> bool:
+    """Use up what :func:`newest` found; False where somebody was quicker."""
+    return bool(OneTimeToken.objects.filter(pk=token.pk).delete()[0])
 
 
 def _find(raw: str, purpose: Purpose, realm: Realm | None) -> OneTimeToken | None:

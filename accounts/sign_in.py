@@ -65,8 +65,8 @@ def admit(account: Account, method: str, client: Client) -> SignedIn | Pending:
     if not account.is_active:
         raise Forbidden(DISABLED)
     if account.two_fa_enabled:
-        challenge, by_mail = two_factor.challenge(account, method)
-        return Pending(account, challenge, by_mail)
+        asked = two_factor.challenge(account, method)
+        return Pending(account, asked.raw, asked.by_mail)
     return _open(account, method, client)
 
 

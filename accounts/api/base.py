@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from rest_framework.generics import GenericAPIView
@@ -10,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import realms
+from accounts import realms, tokens
 from accounts.authentication import principal
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION
@@ -81,6 +82,11 @@ def is_of(realm: Realm, request: Request) -> bool:
 
 def client_of(request: Request) -> Client:
     return Client(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", ""))
+
+
+def sign_in_id(view: AccountView, request: Request) -> uuid.UUID | None:
+    """The sign-in that the request's access token belongs to; a browser's session has none."""
+    return tokens.sign_in_of(view.realm, request.auth) if isinstance(request.auth, str) else None
 
 
 def tokens_json(pair: TokenPair) -> dict[str, Any]:

@@ -76,6 +76,21 @@ MESSAGE = _object({"message": _TEXT})
 PASSWORD_CHANGED = _object({"message": _TEXT, **_TOKENS})
 VERIFIED = _object({"message": _TEXT, "user": USER})
 CODE_SENT = _object({"message": _TEXT, "email": {"type": "string", "format": "email"}})
+TWO_FACTOR = _object(
+    {
+        "enabled": _FLAG,
+        "method": {"type": ["string", "null"], "enum": ["email", "totp", None]},
+        "recovery_codes_left": {"type": "integer"},
+    }
+)
+APP = _object(
+    {
+        "secret": _TEXT,
+        "otpauth_url": {"type": "string", "format": "uri"},
+        "qr": {"type": "string", "format": "uri", "description": "A data URI of an SVG image."},
+    }
+)
+RECOVERY_CODES = _object({"message": _TEXT, "recovery_codes": {"type": "array", "items": _TEXT}})
 REVOKED = _object({"revoked": {"type": "integer", "description": "How many sign-ins ended."}})
 SIGN_INS = _object(
     {

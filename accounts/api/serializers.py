@@ -11,7 +11,7 @@ from accounts.shapes import Password
 from core.serializers import StrictSerializer, Text
 
 MAX_TOKEN = 200
-RECOVERY = re.compile(r"[A-Za-z0-9]{4,5}-?[A-Za-z0-9]{4,5}")
+RECOVERY = re.compile(r"[A-Za-z]{5}-?[A-Za-z]{5}")
 
 
 class LoginSerializer(StrictSerializer):
@@ -119,6 +119,14 @@ class TwoFactorSerializer(StrictSerializer):
         if bool(attrs.get("challenge")) == bool(attrs.get("user_id")):
             raise serializers.ValidationError({"challenge": ["Send the challenge of the login, or user_id."]})
         return attrs
+
+
+class ChallengeSerializer(StrictSerializer):
+    challenge = Text(max_length=MAX_TOKEN)
+
+
+class CodeSerializer(StrictSerializer):
+    code = Text(min_length=6, max_length=6, help_text="Six digits.")
 
 
 class NothingSerializer(StrictSerializer):

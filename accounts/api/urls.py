@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.api import api_keys, views
+from accounts.api import api_keys, two_factor, views
 from accounts.oauth import urls as oauth_urls
 from core.routes import route
 
@@ -10,7 +10,7 @@ urlpatterns = [
     route("register", views.RegisterView.as_view()),
     route("login", views.LoginView.as_view()),
     route("login/json", views.LoginView.as_view()),
-    route("verify-2fa", views.VerifyTwoFactorView.as_view()),
+    route("verify-2fa", two_factor.VerifyTwoFactorView.as_view()),
     route("refresh", views.RefreshView.as_view()),
     route("logout", views.LogoutView.as_view()),
     route("me", views.MeView.as_view()),
@@ -23,9 +23,14 @@ urlpatterns = [
     route("reset-password", views.ResetPasswordView.as_view()),
     route("change-email", views.ChangeEmailView.as_view()),
     route("confirm-email-change", views.ConfirmEmailView.as_view()),
-    route("enable-2fa", views.EnableTwoFactorView.as_view()),
-    route("disable-2fa", views.DisableTwoFactorView.as_view()),
-    route("test-2fa", views.TestTwoFactorView.as_view()),
+    route("enable-2fa", two_factor.EnableTwoFactorView.as_view()),
+    route("disable-2fa", two_factor.DisableTwoFactorView.as_view()),
+    route("resend-2fa", two_factor.ResendTwoFactorView.as_view()),
+    route("test-2fa", two_factor.TestTwoFactorView.as_view()),
+    route("2fa", two_factor.TwoFactorView.as_view()),
+    route("2fa/totp", two_factor.AppView.as_view()),
+    route("2fa/totp/confirm", two_factor.ConfirmAppView.as_view()),
+    route("2fa/recovery-codes", two_factor.RecoveryCodesView.as_view()),
     route("sessions", views.SignInsView.as_view()),
     route("sessions/<sign_in_id>", views.SignInView.as_view()),
     *oauth_urls.account_urlpatterns,

@@ -12,9 +12,9 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import emails, mailing, realms, sign_in, tokens, two_factor
+from accounts import emails, realms, sign_in, tokens
 from accounts.api import documents, serializers
-from accounts.api.base import AccountView, IsAccount, client_of, is_of, outcome_json, signed_in_json
+from accounts.api.base import AccountView, IsAccount, client_of, is_of, outcome_json, sign_in_id, signed_in_json
 from accounts.authentication import principal
 from accounts.models import SignIn
 from accounts.models.owned import Account
@@ -51,25 +51,6 @@ class LoginView(AccountView):
         given = self.cleaned(request)
         outcome = sign_in.log_in(self.realm, given["identifier"], given["password"], client_of(request))
         return Response(outcome_json(outcome))
-
-
-class VerifyTwoFactorView(AccountView):
-    """The challenge of a login and its code, for tokens."""
-
-    serializer_class = serializers.TwoFactorSerializer
-    authentication_classes = ()
-
-    @extend_schema(responses={200: documents.SIGNED_IN})
-    def post(self, request: Request) -> Response:
-        given = self.cleaned(request)
-        done = sign_in.complete(
-            self.realm,
-            given["code"],
-            client_of(request),
-            challenge=given.get("challenge", ""),
-            account_id=given.get("user_id", ""),
-        )
-        return Response(outcome_json(done))
 
 
 class RefreshView(AccountView):
@@ -211,45 +192,6 @@ class ConfirmEmailView(AccountView):
         return Response({"message": "Email changed successfully. Please sign in again.", "user": user})
 
 
-class EnableTwoFactorView(AccountView):
-    """From now on a login needs a code by mail. Other sign-ins of the account end."""
-
-    serializer_class = serializers.NothingSerializer
-    permission_classes = (IsAccount,)
-
-    @extend_schema(request=None, responses={200: documents.MESSAGE})
-    def post(self, request: Request) -> Response:
-        self.cleaned(request)
-        two_factor.enable(self.account(request), keep=_sign_in_id(self, request))
-        return Response({"message": "2FA has been enabled successfully"})
-
-
-class DisableTwoFactorView(AccountView):
-    """No second factor any more; asks for the password."""
-
-    serializer_class = serializers.PasswordSerializer
-    permission_classes = (IsAccount,)
-
-    @extend_schema(responses={200: documents.MESSAGE})
-    def post(self, request: Request) -> Response:
-        two_factor.disable(self.account(request), self.cleaned(request)["password"])
-        return Response({"message": "2FA has been disabled successfully"})
-
-
-class TestTwoFactorView(AccountView):
-    """Mail a code that opens nothing, to see that it arrives."""
-
-    serializer_class = serializers.NothingSerializer
-    permission_classes = (IsAccount,)
-
-    @extend_schema(request=None, responses={200: documents.CODE_SENT})
-    def post(self, request: Request) -> Response:
-        self.cleaned(request)
-        account = self.account(request)
-        mailing.post("two_fa_test", account)
-        return Response({"message": "Test 2FA code sent to your email", "email": account.email})
-
-
 class _AllSchema(AutoSchema):
     """DELETE of a whole list has an id of its own beside DELETE of one item."""
 
@@ -267,13 +209,13 @@ class SignInsView(AccountView):
 
     @extend_schema(request=None, responses={200: documents.SIGN_INS})
     def get(self, request: Request) -> Response:
-        current = _sign_in_id(self, request)
+        current = sign_in_id(self, request)
         rows = _open(self.account(request)).order_by("-last_used")
         return Response({"items": [_sign_in_json(row, current) for row in rows]})
 
     @extend_schema(request=None, responses={200: documents.REVOKED})
     def delete(self, request: Request) -> Response:
-        others = _open(self.account(request)).exclude(pk=_sign_in_id(self, request))
+        others = _open(self.account(request)).exclude(pk=sign_in_id(self, request))
         return Response({"revoked": others.update(revoked=clock.now())})
 
 
@@ -296,10 +238,6 @@ class SignInView(AccountView):
 
 def _open(account: Account) -> Any:
     return SignIn.objects.of(account).filter(revoked=None, expires__gt=clock.now())
-
-
-def _sign_in_id(view: AccountView, request: Request) -> uuid.UUID | None:
-    return tokens.sign_in_of(view.realm, request.auth) if isinstance(request.auth, str) else None
 
 
 def _sign_in_json(row: SignIn, current: uuid.UUID | None) -> dict[str, Any]:

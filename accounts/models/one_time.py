@@ -34,8 +34,10 @@ class Challenge(Owned):
     stamp = models.CharField(max_length=32)
     method = models.CharField(max_length=40)  # of the sign-in to come
     attempts = models.PositiveSmallIntegerField(default=0)
+    resends = models.PositiveSmallIntegerField(default=0)
     created = models.DateTimeField(default=clock.now)
-    expires = models.DateTimeField(db_index=True)
+    sent = models.DateTimeField(default=clock.now)  # when the last code was asked for
+    expires = models.DateTimeField(db_index=True)  # one that is over is kept for an hour, for its tries
 
     class Meta:
         db_table = "challenges"

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import Group
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 
+from accounts.models.owned import forget
 from accounts.principals import ADMIN_ROLES, STAFF_COLLECTION
 from core import clock
 
@@ -114,6 +115,7 @@ class User(AbstractBaseUser):
 
     last_login = None  # ours is last_login_at
     realm_key = STAFF_COLLECTION  # see accounts/realms.py
+    second_factor_shown = False  # in this request; without it no session is opened where it is needed
 
     objects: ClassVar[UserManager] = UserManager()
     all_objects: ClassVar[models.Manager[User]] = models.Manager()
@@ -160,8 +162,11 @@ class User(AbstractBaseUser):
         super().save(*args, **kwargs)
 
     def soft_delete(self) -> None:
+        """Hide the account, and leave nothing by which anybody signs in as it."""
         self.deleted_at = clock.now()
-        self.save(update_fields=["deleted_at", "updated"])
+        with transaction.atomic():
+            self.save(update_fields=["deleted_at", "updated"])
+            forget(STAFF_COLLECTION, self.account_id)
 
     @property
     def account_id(self) -> str:
@@ -171,7 +176,8 @@ class User(AbstractBaseUser):
         return credential_stamp(self.token_key, self.password, self.email, self.role)
 
     def get_session_auth_hash(self) -> str:
-        return self.credential_stamp()
+        # Turning the second factor on or off ends the other sessions too.
+        return f"{self.credential_stamp()}{'+2fa' if self.two_fa_enabled else ''}"
 
     def get_full_name(self) -> str:
         return self.name or f"{self.first_name} {self.last_name}".strip() or self.username
