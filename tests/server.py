@@ -40,12 +40,15 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--port", str(self.port)],
                 cwd=ROOT,
-                env=environment(self._data_dir, **{"LOG_LEVEL": "WARNING", "SECRET_KEY": SECRET_KEY} | self._environ),
+                env=environment(self._data_dir, **self._given()),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self.wait_until_it_answers()
+
+    def _given(self) -> dict[str, str]:
+        return {"LOG_LEVEL": "WARNING", "SECRET_KEY": SECRET_KEY, "BASE_URL": self.url} | self._environ
 
     def wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + 60

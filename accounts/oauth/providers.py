@@ -31,7 +31,10 @@ class Provider:
 
     @property
     def login_url(self) -> str:
-        return f"{settings.BASE_URL}{PREFIX}/{self.id}/login"
+        """On the host that people come back to, for the cookie that knows them again is that host's."""
+        own = f"{PREFIX}/{self.id}/callback"
+        home = self.callback_url.removesuffix(own) if self.callback_url.endswith(own) else settings.BASE_URL
+        return f"{home}{PREFIX}/{self.id}/login"
 
 
 def configured() -> list[Provider]:

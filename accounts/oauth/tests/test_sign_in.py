@@ -264,6 +264,13 @@ def test_the_callback_address_is_the_one_that_was_set_up(browser, theirs, settin
     assert "redirect_uri=http%3A%2F%2Ftestserver%2Fapi%2Fv1%2Foauth%2Foidc%2Fcallback" in browser.begin()
 
 
+def test_a_sign_in_begins_on_the_host_that_it_comes_back_to(theirs, anonymous, settings):
+    back = "http://localhost:8000/api/v1/oauth/github/callback"
+    settings.OAUTH_PROVIDERS = {"github": {**settings.OAUTH_PROVIDERS["github"], "redirect_uri": back}}
+    listed = anonymous.get(f"{OAUTH}providers").json()["items"]
+    assert listed[0]["login_url"] == "http://localhost:8000/api/v1/oauth/github/login"
+
+
 @pytest.mark.parametrize("provider_id", ["google", "github", "microsoft", "oidc"])
 def test_every_provider_is_asked_with_state_and_pkce(provider_id, browser):
     begun = browser.begin(provider_id)
