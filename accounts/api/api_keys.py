@@ -15,10 +15,7 @@ from accounts.api import documents
 from accounts.api.base import AccountView, IsAccount
 from accounts.api.serializers import NothingSerializer
 from accounts.models import ApiKey, User
-from accounts.principals import STAFF_COLLECTION
-from accounts.realms import Realm
 from core import clock
-from core.errors import NotFound
 from core.serializers import StrictSerializer, Text
 
 MAX_COLLECTIONS = 100
@@ -52,13 +49,7 @@ class ApiKeySerializer(StrictSerializer):
 
 class _KeyView(AccountView):
     permission_classes = (IsAccount,)
-
-    @property
-    def realm(self) -> Realm:
-        found = super().realm
-        if found.key != STAFF_COLLECTION:
-            raise NotFound
-        return found
+    staff_only = True
 
     def user(self, request: Request) -> User:
         return cast(User, self.account(request))

@@ -26,6 +26,7 @@ class AccountView(GenericAPIView[Any]):
     """Of ``users``, or of the auth collection that the path names. For people, not for their API keys."""
 
     api_keys = Keys.NONE
+    staff_only = False  # whether no auth collection has it
     collection: str | None = None  # as the path names it
 
     def dispatch(self, request: Any, *args: Any, collection: str | None = None, **kwargs: Any) -> Any:
@@ -39,7 +40,7 @@ class AccountView(GenericAPIView[Any]):
 
     @property
     def realm(self) -> Realm:
-        if self.collection == STAFF_COLLECTION:
+        if self.collection == STAFF_COLLECTION or (self.staff_only and self.collection is not None):
             raise NotFound
         return realms.staff() if self.collection is None else realms.get(self.collection)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 
+from collections_app.api.openapi import accounts
 from collections_app.api.openapi.parts import SECURITY, WRITING, Json, refusals
 
 CANONICAL = "/api/v1/"
@@ -17,6 +18,8 @@ class CanonicalEndpoints(EndpointEnumerator):
     """Each view once, under its canonical prefix; the aliases of other surfaces are the same views."""
 
     def should_include_endpoint(self, path: str, callback: Any) -> bool:
+        if path.startswith(accounts.ROOT) and getattr(getattr(callback, "cls", None), "staff_only", False):
+            return False
         return bool(super().should_include_endpoint(path, callback)) and path.startswith(CANONICAL)
 
     def get_path_from_regex(self, path_regex: str) -> str:
@@ -38,6 +41,7 @@ def _generated() -> Json:
 def fixed() -> Json:
     """``paths`` and ``components`` of the other apps' views, with every refusal they may answer."""
     found = deepcopy(_generated())
+    found["paths"] = accounts.about_records(found["paths"])
     for item in found["paths"].values():
         for operation in item.values():
             operation["tags"] = [tag.capitalize() for tag in operation.get("tags", [])]

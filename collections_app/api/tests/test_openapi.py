@@ -206,6 +206,30 @@ def test_the_other_apps_views_are_in_it_once(schema_db: None, anonymous: APIClie
     assert not any(path.startswith("/api/auth") or path.endswith("/") for path in content["paths"])
 
 
+def test_the_account_paths_of_auth_collections_are_about_their_records(make_collection, anonymous: APIClient) -> None:
+    make_collection("customers", type="auth", plan="text")
+    paths = read(anonymous)["paths"]
+    root = "/api/v1/collections/{collection}/auth/"
+    ours = {path: item for path, item in paths.items() if path.startswith(root)}
+    assert {f"{root}{name}" for name in ("register", "login", "verify-2fa", "refresh", "me", "sessions")} <= ours.keys()
+    assert f"{root}api-keys" not in ours and "/api/v1/auth/api-keys" in paths
+    for item in ours.values():
+        assert all(operation["parameters"][0]["name"] == "collection" for operation in item.values())
+    body = {"email": "ann@example.com", "password": "correct-horse-9", "plan": "gold"}
+    login = {"email": "ann@example.com", "password": "correct-horse-9"}
+    registered = anonymous.post("/api/v1/collections/customers/auth/register", body)
+    _holds(ours[f"{root}register"]["post"], registered)
+    _holds(ours[f"{root}login"]["post"], anonymous.post("/api/v1/collections/customers/auth/login", login))
+    bearer = {"Authorization": f"Bearer {registered.json()['access_token']}"}
+    _holds(ours[f"{root}me"]["get"], anonymous.get("/api/v1/collections/customers/auth/me", headers=bearer))
+
+
+def _holds(operation: Any, answer: Any) -> None:
+    schema = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
+    assert answer.status_code < 300
+    Draft202012Validator(schema).validate(answer.json())
+
+
 def test_drf_spectacular_has_nothing_to_complain_about(schema_db: None) -> None:
     GENERATOR_STATS.reset()
     FixedGenerator().get_schema(request=None, public=True)
