@@ -12,6 +12,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.http import HttpRequest
 
 from accounts.models import Role, User
+from accounts.user_changes import keep_a_superadmin
 
 # The tables of allauth hold secrets, and who may do what to whose is not theirs to say: they have no pages here.
 for _config in apps.get_app_configs():
@@ -73,12 +74,14 @@ class UserAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if form.cleaned_data.get("new_password"):
             obj.set_password(form.cleaned_data["new_password"])
+        keep_a_superadmin(obj)
         super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
+        keep_a_superadmin(obj, goes=True)
         obj.soft_delete()
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for user in queryset:
             if self.has_delete_permission(request, user):
-                user.soft_delete()
+                self.delete_model(request, user)

@@ -78,8 +78,9 @@ def update(principal: Principal, user_id: str, changes: Mapping[str, Any]) -> tu
     if own and (moves or "password" in changes):
         _check_password(before, changes.get("current_password"))
     hashed = make_password(changes["password"]) if "password" in changes else None  # before the lock: it takes time
+    may_step_down = "role" in changes or changes.get("is_active") is False
     with transaction.atomic():
-        user = _locked(before, among_superadmins="role" in changes or changes.get("is_active") is False)
+        user = _locked(before, among_superadmins=may_step_down)
         _may_touch(principal, user)
         if own and hashed is not None and user.password != before.password:
             raise Conflict("The password has been changed meanwhile.")
@@ -92,7 +93,8 @@ def update(principal: Principal, user_id: str, changes: Mapping[str, Any]) -> tu
             user.password = hashed
         if moves and not own:
             user.email, user.verified = email, bool(changes.get("verified", False))
-        _keep_a_superadmin(user)
+        if may_step_down:
+            keep_a_superadmin(user)
         _save(user)
         if hashed is not None:
             mailing.post("password_changed", user)
@@ -124,8 +126,8 @@ def delete(principal: Principal, user_id: str) -> None:
     with transaction.atomic():
         user = _locked(found, among_superadmins=True)
         _may_touch(principal, user)
+        keep_a_superadmin(user, goes=True)
         user.soft_delete()
-        _keep_a_superadmin(user)
 
 
 def _spelled(user_id: str) -> str:
@@ -155,12 +157,16 @@ def _may_touch(principal: Principal, user: User) -> None:
         raise Forbidden(ONLY_SUPERADMIN)
 
 
-def _keep_a_superadmin(changed: User) -> None:
-    """Conflict where nobody but ``changed`` is one, and that account is to be none any more."""
-    stays = changed.role == Role.SUPERADMIN and changed.is_active and changed.deleted_at is None
-    others = User.objects.filter(role=Role.SUPERADMIN, is_active=True).exclude(pk=changed.pk)
-    was_one = User.all_objects.filter(pk=changed.pk, role=Role.SUPERADMIN).exists()
-    if was_one and not stays and not others.exists():
+def keep_a_superadmin(changed: User, *, goes: bool = False) -> None:
+    """Before ``changed`` is saved, or ``goes``: Conflict where then no superadmin could sign in.
+
+    Inside the transaction that saves it: no superadmin changes until that ends.
+    """
+    if changed.role == Role.SUPERADMIN and changed.is_active and not goes:
+        return
+    there = list(User.objects.select_for_update().filter(role=Role.SUPERADMIN).order_by("pk"))
+    is_one = any(user.pk == changed.pk for user in there)
+    if is_one and not any(user.is_active for user in there if user.pk != changed.pk):
         raise Conflict(LAST_SUPERADMIN)
 
 

@@ -20,10 +20,10 @@ from rest_framework.test import APIClient
 from accounts import mailing, tokens
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["api.md", "auth-collections.md", "collections.md", "fields.md", "records.md"]
+PAGES = ["api.md", "auth-collections.md", "collections.md", "envelopes.md", "fields.md", "records.md", "settings.md"]
 _BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 _NAME = re.compile(r"\$([A-Z_]+)")
-_KEPT = ("access_token", "refresh_token", "challenge", "id")
+_KEPT = ("access_token", "refresh_token", "token", "challenge", "code", "id")
 _MAILED = re.compile(r"\?token=([\w-]+)|^\s*(\d{6})\s*$", re.MULTILINE)
 
 
@@ -56,8 +56,11 @@ class Known(dict[str, str]):
         if answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
             return
         body = answer.json()
-        for part in (body, body.get("user")):
-            self.update({key.upper(): part[key] for key in _KEPT if key in (part or {})})
+        if not isinstance(body, dict):
+            return
+        for part in (body, body.get("user"), body.get("data")):
+            if isinstance(part, dict):
+                self.update({key.upper(): part[key] for key in _KEPT if key in part})
 
 
 def run(arguments: list[str]) -> Any:

@@ -156,7 +156,8 @@ def test_who_waits_too_long_to_log_in_is_sent_away(
 HASHING = [
     *(f"{prefix}/{name}" for prefix in ("/api/v1/auth", "/api/auth", "/api/v1/collections/members/auth")
       for name in ("login", "login/json", "login/", "register", "change-password", "reset-password", "change-email", "disable-2fa")),
-    "/admin/login/", "/reset-password", "/api/login", "/api/register",
+    "/admin/login/", "/reset-password", "/api/login", "/api/register", "/api/profile", "/api/v1/users/me",
+    "/api/v1/users/update/7",
 ]  # fmt: skip
 OTHERS = [
     "refresh",

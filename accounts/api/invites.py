@@ -43,7 +43,7 @@ class InvitesView(AdminView):
     def parameters(self) -> frozenset[str]:  # type: ignore[override]
         return SLICE if self.request.method == "GET" else frozenset()
 
-    @extend_schema(request=None, parameters=SLICE_PARAMETERS, responses={200: documents.INVITES})
+    @extend_schema("invites_list", request=None, parameters=SLICE_PARAMETERS, responses={200: documents.INVITES})
     def get(self, request: Request) -> Response:
         return Response(self.listed(principal(request)))
 

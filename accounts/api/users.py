@@ -15,6 +15,7 @@ from accounts.api.base import AccountView, IsAccount
 from accounts.api.serializers import NothingSerializer
 from accounts.authentication import principal
 from accounts.models import Role, User
+from accounts.scopes import Keys
 from accounts.shapes import UserUpdateSerializer, user_json
 from core.errors import ValidationFailed
 from core.permissions import IsAdmin
@@ -46,9 +47,10 @@ class AdminView(CheckedView, AccountView):
 class UsersView(AdminView):
     """All accounts, the newest first."""
 
+    api_keys = Keys.WHOLE
     parameters = SLICE
 
-    @extend_schema(request=None, parameters=SLICE_PARAMETERS, responses={200: documents.USERS})
+    @extend_schema("users_list", request=None, parameters=SLICE_PARAMETERS, responses={200: documents.USERS})
     def get(self, request: Request) -> Response:
         return Response(self.part(User.objects.all()))
 
@@ -59,7 +61,7 @@ class UsersView(AdminView):
 class UsersOfRoleView(UsersView):
     """The accounts of one role, the newest first."""
 
-    @extend_schema(request=None, parameters=SLICE_PARAMETERS, responses={200: documents.USERS})
+    @extend_schema("users_role_list", request=None, parameters=SLICE_PARAMETERS, responses={200: documents.USERS})
     def get(self, request: Request, role: str = "") -> Response:
         if role not in Role.values:
             raise ValidationFailed(fields={"role": [f"Must be one of {', '.join(Role.values)}."]})
@@ -71,6 +73,7 @@ class UserView(CheckedView, AccountView):
 
     serializer_class = UserUpdateSerializer
     permission_classes = (IsAccount,)
+    hashes_passwords = True
 
     @extend_schema(request=None, responses={200: documents.USER})
     def get(self, request: Request, user_id: str = "") -> Response:

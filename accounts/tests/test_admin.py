@@ -81,3 +81,11 @@ def test_the_tables_of_second_factors_have_no_pages(superadmin, client):
     start = client.get("/admin/").content
     assert b"/admin/accounts/user/" in start and b"/admin/mfa/" not in start and b"/admin/account/" not in start
     assert client.get("/admin/mfa/authenticator/").status_code == 404
+
+
+@pytest.mark.parametrize("change", [{"role": "user"}, {"is_active": ""}])
+def test_the_last_superadmin_stays_one(change, office, superadmin):
+    given = form(email=superadmin.email, username=superadmin.username, role="superadmin", verified="on") | change
+    assert office.post(f"{LIST}{superadmin.pk}/change/", given).status_code == 409
+    superadmin.refresh_from_db()
+    assert superadmin.role == "superadmin" and superadmin.is_active

@@ -10,7 +10,7 @@ from django.forms.models import model_to_dict
 from rest_framework.test import APIClient
 
 from accounts import mailing
-from accounts.models import Mail, Role, User
+from accounts.models import ExternalIdentity, Mail, Role, SignIn, User
 from accounts.principals import principal_of
 from accounts.user_changes import update
 
@@ -279,9 +279,11 @@ def test_only_a_superadmin_gives_roles_and_a_cut_one_ends_tokens(client_of, cast
 
 def test_deleting_hides_the_account_and_frees_its_names(client_of, cast, anonymous, make_user):
     theirs = client_of("owner")
+    ExternalIdentity.objects.create(realm="users", account_id=cast["owner"].pk, provider="google", subject="1")
     answer = client_of("admin").delete(f"{USERS}delete/{cast['owner'].pk}")
     assert answer.status_code == 200 and answer.json() == {"message": "User deleted successfully"}
     assert not works(theirs)
+    assert not ExternalIdentity.objects.exists() and not SignIn.objects.of(cast["owner"]).exists()
     assert client_of("admin").get(f"{USERS}get/{cast['owner'].pk}").status_code == 404
     assert anonymous.post("/api/v1/auth/login", {"login": "owner", "password": PASSWORD}).status_code == 401
     assert client_of("admin").delete(f"{USERS}delete/{cast['owner'].pk}").status_code == 404

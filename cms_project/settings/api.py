@@ -58,5 +58,6 @@ SPECTACULAR_SETTINGS = {
     "DEFAULT_GENERATOR_CLASS": "collections_app.api.openapi.generator.LiveGenerator",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,  # it would generate, and so ask the database, where there may be none
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {"RoleEnum": "accounts.models.users.Role"},
     "AUTHENTICATION_WHITELIST": [],  # the document names the bearer token itself
 }

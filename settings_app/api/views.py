@@ -44,7 +44,7 @@ class SettingsView(CheckedView, GenericAPIView[Any]):
     serializer_class = SettingSerializer
     permission_classes = (IsAdmin,)
 
-    @extend_schema(request=None, responses={200: _ENTRIES})
+    @extend_schema("settings_list", request=None, responses={200: _ENTRIES})
     def get(self, request: Request) -> Response:
         return Response([entry_json(entry) for entry in values.entries()])
 
@@ -62,7 +62,7 @@ class SettingView(CheckedView, GenericAPIView[Any]):
     serializer_class = SettingSerializer
     permission_classes = (IsAdmin,)
 
-    @extend_schema(request=None, responses={200: _ENTRIES})
+    @extend_schema("settings_category_list", request=None, responses={200: _ENTRIES})
     def get(self, request: Request, name: str) -> Response:
         return Response([entry_json(entry) for entry in values.entries(name)])
 
