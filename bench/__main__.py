@@ -21,6 +21,7 @@ SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("growth", "growth", []),
     ("mixed", "mixed", []),
     ("scan", "scan", []),
+    ("logins", "logins", []),
     ("workers", "workers", []),
 )
 POSTGRESQL: tuple[tuple[str, str, list[str]], ...] = (

@@ -40,6 +40,7 @@ def test_a_bench_prints_its_table(name: str) -> None:
         ("growth", "| deep page by cursor"),
         ("mixed", "| lists with exact totals"),
         ("scan", "| PocketBase: point reads alone"),
+        ("logins", "| FastCMS, Argon2id"),
         ("workers", "| create"),
     ],
 )
