@@ -243,7 +243,6 @@ class RegisterPage(Page):
             account = realms.staff().register(ANONYMOUS, wanted)
         except DomainError as fault:
             return self.form(given, fault.fields or {"": [fault.message]}, fault.status)
-        emails.send_verification(account)
         return self.message(
             f"Welcome to {settings.PROJECT_NAME}",
             f"Your account {account.email} is made.",

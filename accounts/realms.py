@@ -52,14 +52,18 @@ class Realm(ABC):
     # --- changing ---------------------------------------------------------------------------
     @abstractmethod
     def register(self, principal: Principal, data: Any, query: str = "") -> Account:
-        """Make an account from a client's body. Raises ValidationFailed, Conflict, Forbidden, Unauthorized."""
+        """Make an account from a client's body, and have its verification mailed, in one transaction.
+
+        Raises ValidationFailed, Conflict, Forbidden, Unauthorized.
+        """
 
     @abstractmethod
     def adopt(self, email: str, *, verified: bool, profile: Mapping[str, str], invite_code: str = "") -> Account:
         """Make an account for somebody who signs in elsewhere; it has no usable password.
 
-        Raises Conflict, Forbidden, ValidationFailed. ``profile`` has ``name``,
-        ``username`` and ``avatar_url`` where they are known.
+        An address that is not verified gets a mail, as with :meth:`register`. Raises
+        Conflict, Forbidden, ValidationFailed. ``profile`` has ``name``, ``username``
+        and ``avatar_url`` where they are known.
         """
 
     def set_password(self, account: Account, password: str | None) -> Account:

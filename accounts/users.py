@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django.db import IntegrityError, transaction
 
-from accounts import api_keys, first_account, invites, passwords, selectors, shapes
+from accounts import api_keys, emails, first_account, invites, passwords, selectors, shapes
 from accounts.models import Role, User, normalise_email
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, Principal, principal_of
@@ -65,6 +65,7 @@ class Users(Realm):
             _insert(user)
             if admission is not None:
                 invites.use(admission, user)
+            emails.send_verification(user)
         return user
 
     def adopt(self, email: str, *, verified: bool, profile: Mapping[str, str], invite_code: str = "") -> User:
@@ -87,11 +88,12 @@ class Users(Realm):
             _insert(user)
             if admission is not None:
                 invites.use(admission, user)
+            emails.send_verification(user)
         return user
 
     def set_hash(self, account: Account, encoded: str) -> User:
         user = _user(account)
-        user.set_password(password)
+        user.password = encoded
         user.save(update_fields=["password", "updated"])
         return user
 

@@ -33,7 +33,6 @@ class RegisterView(AccountView):
     @extend_schema(responses={201: documents.REGISTERED})
     def post(self, request: Request) -> Response:
         account = self.realm.register(principal(request), request.data, request.META.get("QUERY_STRING", ""))
-        emails.send_verification(account)
         pair = tokens.issue(account, "register", client_of(request))
         body = {**self.realm.to_json(account), **signed_in_json(account, pair)}
         return Response(body, status=status.HTTP_201_CREATED)

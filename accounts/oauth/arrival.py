@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.db import IntegrityError, transaction
 
-from accounts import emails, reclaim
+from accounts import reclaim
 from accounts.models import ExternalIdentity, normalise_email
 from accounts.models.owned import Account
 from accounts.oauth.providers import name_of
@@ -113,9 +113,7 @@ def _newcomer(realm: Realm, person: Person, invite_code: str) -> Account:
             f"{name_of(person.provider)} did not tell your e-mail address, which an account needs. Make it known "
             "there, or register with a password and link them."
         )
-    account = realm.adopt(person.email, verified=person.email_verified, profile=person.profile, invite_code=invite_code)
-    emails.send_verification(account)
-    return account
+    return realm.adopt(person.email, verified=person.email_verified, profile=person.profile, invite_code=invite_code)
 
 
 def _remember(account: Account, person: Person) -> ExternalIdentity:

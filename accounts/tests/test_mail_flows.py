@@ -54,6 +54,16 @@ def test_a_registration_is_verified_by_the_link_in_its_mail(register, anonymous)
     assert again.status_code == 400 and again.json()["error_code"] == "BAD_REQUEST"
 
 
+def test_an_account_is_made_with_its_mail_or_not_at_all(register, monkeypatch):
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(mailing.Mail.objects, "create", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        register()
+    assert not User.objects.filter(email="ann@example.com").exists()
+
+
 def test_the_database_holds_no_secret_of_a_mail(register):
     register()
     token = token_of(the_mail("ann@example.com"), "verify")

@@ -14,6 +14,7 @@ from django.contrib.auth.hashers import make_password
 from django.http import QueryDict
 from rest_framework import serializers
 
+from accounts import emails
 from accounts.models import SecondFactor, normalise_email
 from accounts.models.owned import Account
 from accounts.principals import ANONYMOUS, SYSTEM, Principal
@@ -129,16 +130,18 @@ class AuthCollection(Realm):
     ) -> RecordAccount:
         """A new record of the client's data and ours, under the create rule."""
 
-        def unit(snapshot: Snapshot) -> tuple[CollectionDef, Record]:
+        def unit(snapshot: Snapshot) -> RecordAccount:
             collection = records.auth_collection(snapshot, self.key)
             sent = query.parse(query_string, access.parameters(collection)).raw
             data, ours = prepare(collection)
             env = RuleEnv(principal=principal, method="POST", query=sent, body=data)
             data = passwords.ahead(collection, "create", data, env, snapshot)
             with unit_of_work(snapshot, principal) as work:
-                return collection, write.record_create(work, collection, data, env, ours=ours)
+                made = RecordAccount(collection, write.record_create(work, collection, data, env, ours=ours))
+                emails.send_verification(made)
+                return made
 
-        return RecordAccount(*registry.with_schema(unit))
+        return registry.with_schema(unit)
 
     def _change(self, account: Account, data: Mapping[str, Any]) -> RecordAccount:
         """What flows change of a record, in its account's name, whatever the update rule."""
