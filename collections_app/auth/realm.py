@@ -22,7 +22,7 @@ from accounts.realms import Realm
 from collections_app.api import forms
 from collections_app.auth import records
 from collections_app.auth.records import RecordAccount
-from collections_app.records import access, operations, passwords, query, read, write
+from collections_app.records import access, operations, passwords, query, read, validate, write
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import unit_of_work
 from collections_app.rules import RuleEnv
@@ -194,7 +194,7 @@ def _registered(collection: CollectionDef, body: Any) -> Mapping[str, Any]:
     if CONFIRM not in collection.by_name and data.pop(CONFIRM, data.get("password")) != data.get("password"):
         problems[CONFIRM] = ["The two passwords differ."]
     if "id" in data:
-        problems["id"] = ["This field is set by the server."]
+        problems["id"] = [validate.SERVER_SETS]
     if problems:
         raise ValidationFailed(fields=problems)
     return data

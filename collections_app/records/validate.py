@@ -26,6 +26,7 @@ STAFF_ROLES = frozenset({"admin", "superadmin"})
 TAKEN_IDS = frozenset({"bulk-update", "bulk-delete", "export", "import"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY_LENGTH = 32
+SERVER_SETS = "This field is set by the server."
 OTHERS_MISSING = "Values are missing that only an admin may set."
 
 
@@ -62,6 +63,9 @@ def clean_new(
             record[name] = moment
     record["id"] = _clean_id(data.get("id"), problems)
     if collection.type == "auth":
+        if data.get("id") and not admin:
+            # Rules tell people apart by their ids: nobody may have that of an account elsewhere.
+            problems["id"] = [SERVER_SETS]
         record["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
     if problems:
         raise ValidationFailed(fields=problems)
@@ -162,7 +166,7 @@ def _clean_given(
             if name in IGNORED or name == "id":
                 continue
             if not field.writable:
-                problems[name] = ["This field is set by the server."]
+                problems[name] = [SERVER_SETS]
                 continue
             if field.system and name in ADMIN_SETS:
                 if not admin:

@@ -295,6 +295,48 @@ def test_an_account_made_through_the_records_api_can_sign_in(houses, anonymous):
     )
 
 
+@pytest.mark.parametrize("way", ["post", "batch", "put"])
+def test_nobody_makes_an_account_with_the_id_of_another(houses, anonymous, member, records, way):
+    """A rule that compares ids would take them for one."""
+    taken = str(member.id)
+    with nothing_changes():
+        if way == "post":
+            answer = anonymous.post(path("customers"), {**ANN, "id": taken}, format="json")
+        else:
+            asked = {
+                "method": way.replace("batch", "post").upper(),
+                "collection": "customers",
+                "id": taken,
+                "data": ANN,
+            }
+            answer = anonymous.post("/api/v1/batch", {"requests": [asked]}, format="json")
+    assert answer.status_code == 422 and "id" in answer.json()["fields"]
+    assert records("customers").create(id=taken, **ANN)["id"] == taken  # an admin may
+
+
+def test_rules_see_many_to_many_fields_of_the_account(make_collection, records, anonymous):
+    make_collection("teams", name="text")
+    make_collection(
+        "players", type="auth",
+        teams={"type": "relation", "relation": {"collection_id": "teams", "type": "many-to-many"}},
+    )  # fmt: skip
+    make_collection("plans", team="text", list_rule="team ?= @request.auth.teams")
+    for name in ("red", "blue"):
+        records("teams").create(id=name)
+        records("plans").create(id=name, team=name)
+    records("players").create(id="ann", **ANN, teams=["red"])
+    token = anonymous.post(at("login", "players"), ANN).json()["access_token"]
+
+    def seen() -> set[str]:
+        return {item["id"] for item in anonymous.get(path("plans"), **bearer(token)).json()["items"]}
+
+    assert seen() == {"red"}
+    records("players").update("ann", {"teams+": "blue"})
+    assert seen() == {"red", "blue"}
+    records("teams").delete("red")
+    assert seen() == {"blue"}
+
+
 def test_secrets_are_neither_read_nor_filtered_sorted_chosen_or_sent(pairs, anonymous, admin, as_user):
     for client, headers in ((as_user(admin), {}), (anonymous, bearer(pairs["customers"]["access_token"]))):
         for name in ("password", "token_key"):
