@@ -104,6 +104,9 @@ class AuthCollection(Realm):
             raise serializers.ValidationError(fault.messages) from fault
         return password
 
+    def password_rules(self) -> list[str]:
+        return password_rules.sentences(registry.current().get(self.key))
+
     def set_verified(self, account: Account) -> RecordAccount:
         return self._change(account, {"verified": True})
 

@@ -51,6 +51,9 @@ class LengthValidator:
                 code="password_too_long",
             )
 
+    def get_help_text(self) -> str:
+        return f"Your password must contain at most {self.max_length} characters."
+
 
 class CharactersValidator:
     """Refuses passwords without the kinds of characters that the collection asks for."""
@@ -64,6 +67,9 @@ class CharactersValidator:
             raise ValidationError(
                 f"This password must contain {' and '.join(missing)}.", code="password_lacks_characters"
             )
+
+    def get_help_text(self) -> str:
+        return f"Your password must contain {' and '.join(KINDS[kind][1] for kind in self.kinds)}."
 
 
 def read(raw: Any, problems: Problems) -> dict[str, Any]:
@@ -105,6 +111,11 @@ def check(collection: CollectionDef, password: str, about: Mapping[str, Any]) ->
         passwords.acceptable(password, account, _validators(collection))
     except serializers.ValidationError as fault:
         raise InvalidValue(*map(str, fault.detail)) from fault
+
+
+def sentences(collection: CollectionDef) -> list[str]:
+    """The rules, to be read before a password is chosen."""
+    return list(password_validation.password_validators_help_texts(_validators(collection)))
 
 
 def check_given(collection: CollectionDef, given: Any, about: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.core import mail
 from rest_framework.test import APIClient
 
-from accounts import mailing
+from accounts import mailing, realms
 from accounts.models import Challenge, ExternalIdentity, Mail, OneTimeToken, SecondFactor, SignIn
 from collections_app.models import Event
 from collections_app.schema.definition import CollectionDef
@@ -377,6 +377,8 @@ def test_password_rules_that_make_no_sense_are_refused(schema_db, admin, as_user
 def test_password_rules_are_shown_kept_and_only_for_auth_collections(make_collection, admin, as_user):
     make_collection("vaults", type="auth", options={"password": RULES})
     client = as_user(admin)
+    assert "Your password must contain at least 12 characters." in realms.get("vaults").password_rules()
+    assert "an uppercase letter and a digit and a symbol" in " ".join(realms.get("vaults").password_rules())
     changed = client.patch("/api/v1/collections/vaults", {"list_rule": None}, format="json").json()
     assert changed["options"] == {"password": RULES}
     answer = client.post("/api/v1/collections", {"name": "posts", "options": {"password": RULES}}, format="json")
