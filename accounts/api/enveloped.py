@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import emails, invites, sign_in, user_changes, users
+from accounts import invites, sign_in, user_changes, users
 from accounts.api import invites as invites_api
 from accounts.api.base import AccountView, IsAccount, client_of, outcome_json
 from accounts.api.serializers import LoginSerializer, NothingSerializer
@@ -57,7 +57,6 @@ class RegisterView(View):
 
     def post(self, request: Request) -> Response:
         user = users.USERS.create(principal(request), self.cleaned(request))
-        emails.send_verification(user)
         data = {"id": user.account_id, "login": user.username, "email": user.email}
         return answer(data, "User registered successfully", 201)
 

@@ -41,7 +41,7 @@ class InvitesView(AdminView):
 
     @property
     def parameters(self) -> frozenset[str]:  # type: ignore[override]
-        return SLICE if self.request.method == "GET" else frozenset()
+        return frozenset() if self.request.method == "POST" else SLICE
 
     @extend_schema("invites_list", request=None, parameters=SLICE_PARAMETERS, responses={200: documents.INVITES})
     def get(self, request: Request) -> Response:

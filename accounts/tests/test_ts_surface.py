@@ -264,3 +264,23 @@ def test_elements_are_taken_out_of_json_and_forms_but_not_of_passwords(admin, an
 def test_other_methods_are_405_in_the_same_body(anonymous):
     body = refused(anonymous.get("/api/login"), 405, 'Method "GET" not allowed.')
     assert body["error_code"] == "METHOD_NOT_ALLOWED"
+
+
+ODD = [None, True, 5, -1.5, "", "x" * 70_000, [], [[]], ["x", 1], {}, {"a": {"b": []}}, "\ufffd\u202e", "é" * 300]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:20])
+def test_whatever_is_sent_is_answered(value, superadmin, owner, as_user):
+    client = as_user(superadmin)
+    for method, path, names in (
+        ("post", "/api/register", ("login", "email", "password", "inviteCode", "role", "public_name", "setup_token")),
+        ("post", "/api/login", ("login", "password", "email")),
+        ("put", "/api/profile", ("public_name", "bio", "profile_picture_url")),
+        ("post", "/api/profile", ("profile", "user_id", "base", "roles", "current_password")),
+        ("post", "/api/admin/invites", ("email", "role", "expires_at")),
+        ("put", "/api/cms/settings/custom", ("value", "type", "category", "description")),
+    ):
+        for body in (value, *({name: value} for name in names), {**NEWCOMER, names[0]: value}):
+            answer = getattr(client, method)(path, body)
+            assert answer.status_code < 500 and isinstance(answer.json()["success"], bool), (path, body)
+    assert User.objects.get(pk=superadmin.pk).role == "superadmin"

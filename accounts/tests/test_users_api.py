@@ -332,6 +332,40 @@ def test_a_new_phone_number_is_not_verified(owner):
     assert not changed.phone_verified
 
 
-def test_an_account_of_an_auth_collection_is_nobody_here(client_of, anonymous):
-    for method, path in (("get", ""), ("get", "me"), ("patch", "me"), ("delete", "delete/x"), ("put", "update/x/role")):
-        assert getattr(anonymous, method)(USERS + path).status_code == 401
+def test_an_account_of_an_auth_collection_is_nobody_here(schema_db, make_collection, cast, anonymous):
+    make_collection("members", type="auth", create_rule=None)
+    made = anonymous.post(
+        "/api/v1/collections/members/auth/register", {"email": "owner@example.com", "password": PASSWORD}
+    )
+    anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {made.json()['access_token']}")
+    mine, theirs, before = made.json()["id"], cast["owner"].pk, state()
+    for method, path, status in (
+        ("get", USERS, 403),
+        ("get", f"{USERS}role/user", 403),
+        ("get", f"{USERS}me", 401),
+        ("patch", f"{USERS}me", 401),
+        ("get", f"{USERS}get/{theirs}", 401),
+        ("get", f"{USERS}get/{mine}", 401),
+        ("put", f"{USERS}update/{theirs}", 401),
+        ("put", f"{USERS}update/{theirs}/role", 401),
+        ("delete", f"{USERS}delete/{theirs}", 403),
+        ("get", "/api/v1/invites", 403),
+        ("post", "/api/v1/invites", 403),
+        ("get", "/api/v1/settings", 403),
+        ("post", "/api/v1/settings", 403),
+        ("get", "/api/profile", 401),
+        ("post", "/api/profile", 401),
+        ("get", f"/api/profile/{theirs}", 403),
+        ("get", "/api/admin/users", 403),
+        ("post", "/api/admin/invites", 403),
+        ("put", "/api/cms/settings/site_name", 403),
+    ):
+        answer = getattr(anonymous, method)(path)
+        assert answer.status_code == status, (method, path, answer.content)
+    assert state() == before
+
+
+@pytest.mark.parametrize("path", ["users", "users/me", "users/role/user", "invites", "settings", "settings/security"])
+def test_browsers_get_pages(client_of, path):
+    answer = client_of("admin").get(f"/api/v1/{path}", HTTP_ACCEPT="text/html")
+    assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html")
