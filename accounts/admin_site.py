@@ -17,6 +17,7 @@ from rest_framework.serializers import ValidationError
 from accounts import first_account, second_step, users
 from accounts.sessions import SecondFactorNeeded
 from accounts.shapes import RegisterSerializer
+from core import ratelimit
 from core.error_adapter import domain_error
 from core.errors import DomainError
 
@@ -58,7 +59,9 @@ class CMSAdminSite(AdminSite):
         except SecondFactorNeeded as needed:
             return second_step.begin(request, needed.user)
 
-    login.hashes_passwords = True  # type: ignore[attr-defined]  # see cms_project/handler.py
+    # See cms_project/handler.py and front.py.
+    login.hashes_passwords = True  # type: ignore[attr-defined]
+    login.rate_limit = ratelimit.LOGIN_PAGE  # type: ignore[attr-defined]
 
     def set_up(self, request: HttpRequest) -> HttpResponse:
         """One form that makes the superadmin and signs them in."""

@@ -33,6 +33,7 @@ from accounts.one_time import Purpose, Use
 from accounts.principals import ANONYMOUS, STAFF_COLLECTION
 from accounts.realms import Realm
 from accounts.shapes import RegisterSerializer
+from core import ratelimit
 from core.errors import BadRequest, DomainError, NotFound
 from core.routes import route
 
@@ -216,6 +217,8 @@ class ChangeEmailPage(LinkPage):
 class RegisterPage(Page):
     """Make an account of ``users``: where a mailed invitation leads to."""
 
+    hashes_passwords = True
+    rate_limit = ratelimit.REGISTER
     title, template = "Make your account", "register"
     fields: ClassVar = ("email", "name", "password", "password_confirm", "invite_code")
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
-from core import access_log, errors, ratelimit, request_id
+from core import access_log, errors, ratelimit, request_id, routes
 from core.asgi import Headers, refusal, send_answer
 from core.cors import Cors, vary_by_origin
 from core.hosts import Hosts
@@ -76,6 +76,8 @@ class Front:
             refused = await self._admit(scope, headers, answer)
             if refused is None:
                 await self._app(scope, receive, answer)
+                if answer.limited is not None and answer.status in answer.limited.success:
+                    await self._forgive(scope, answer.limited)
             else:
                 await send_answer(answer, *refused)
         except Exception:
@@ -127,9 +129,21 @@ class Front:
             client = scope["client"]
             verdict = await self._counters.hit(self._bucket, ratelimit.client_key(client[0] if client else ""))
             answer.limits = _limit_headers(self._bucket, verdict)
+            if not verdict.retry_after and scope["method"] == "POST":
+                answer.limited = routes.declared(path, "rate_limit")
+                if answer.limited is not None:
+                    bucket = ratelimit.BUCKETS[answer.limited.bucket]
+                    verdict = await self._counters.hit(bucket, ratelimit.client_key(client[0] if client else ""))
             if verdict.retry_after:
                 return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
         return None
+
+    async def _forgive(self, scope: HTTPScope, limited: ratelimit.Limited) -> None:
+        """Whoever signs in is let off for what went before."""
+        client = scope["client"]
+        if self._counters is not None:
+            bucket = ratelimit.BUCKETS[limited.bucket]
+            await self._counters.forgive(bucket, ratelimit.client_key(client[0] if client else ""))
 
     def _untouched_limits(self) -> Headers:
         """What answers that are not counted say."""
@@ -143,13 +157,14 @@ class Front:
 class _Answer:
     """The ``send`` that the application gets: it completes the headers as they pass."""
 
-    __slots__ = ("_scope", "_send", "_started", "cors", "limits", "request_id", "status")
+    __slots__ = ("_scope", "_send", "_started", "cors", "limited", "limits", "request_id", "status")
 
     def __init__(self, scope: HTTPScope, send: ASGISendCallable, started: float, request_id: str) -> None:
         self._scope, self._send, self._started = scope, send, started
         self.request_id = request_id
         self.status = 0  # until the answer begins
         self.limits: Headers | None = None
+        self.limited: ratelimit.Limited | None = None  # what the request counts as besides
         self.cors: Headers | None = None  # None where it is off
 
     def __call__(self, message: Any) -> Awaitable[None]:

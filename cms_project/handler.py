@@ -20,7 +20,6 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from functools import lru_cache
 from io import SEEK_END, BytesIO
 from time import monotonic
 from typing import IO, Any, cast
@@ -31,9 +30,9 @@ from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.urls import Resolver404, resolve, set_script_prefix
+from django.urls import set_script_prefix
 
-from core import database, errors, hashing
+from core import database, errors, hashing, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 
 logger = logging.getLogger("django.request")
@@ -41,7 +40,6 @@ logger = logging.getLogger("django.request")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
-_MAX_PATH = 300  # of what is remembered about paths; no view that hashes has a longer one
 
 
 class DjangoHandler(BaseHandler):
@@ -71,7 +69,7 @@ class DjangoHandler(BaseHandler):
             answer = await loop.run_in_executor(self._readers, context.run, self._respond, scope, body)
         else:
             latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
-            crew = self._sign_ins if _hashes_passwords(scope["path"][:_MAX_PATH]) else self._writers
+            crew = self._sign_ins if routes.declared(scope["path"], "hashes_passwords") else self._writers
             answer = await loop.run_in_executor(crew, context.run, self._respond_by, latest, scope, body)
         if isinstance(answer, tuple):
             await send_answer(send, *answer)
@@ -188,16 +186,6 @@ def _pump(
             asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
         except TimeoutError:
             gone.set()
-
-
-@lru_cache(maxsize=1000)
-def _hashes_passwords(path: str) -> bool:
-    try:
-        view: Any = resolve(path).func
-    except Resolver404:
-        return False
-    view = getattr(view, "cls", None) or getattr(view, "view_class", None) or view
-    return bool(getattr(view, "hashes_passwords", False))
 
 
 async def _deliver(send: Callable[[Any], Awaitable[None]], message: Any) -> None:

@@ -9,17 +9,42 @@ from math import ceil
 from time import monotonic, time
 from typing import NamedTuple, Protocol
 
+MEMORY = 24 * 3600  # seconds, of earlier bans
 _MOST = 50_000  # clients that are remembered, some 11 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """``limit`` requests within ``window`` seconds of the first one; the next one bans for ``ban`` seconds."""
+    """``limit`` requests within ``window`` seconds of the first one; the next one bans for ``ban`` seconds.
+
+    Each ban is ``growth`` times as long as the one before, up to ``longest``, until
+    the client is forgiven, or has behaved for ``MEMORY`` seconds.
+    """
 
     name: str
     limit: int
     window: int
     ban: int
+    growth: int = 1
+    longest: int = 24 * 3600
+
+    def ban_after(self, bans: int) -> int:
+        """Seconds of a client's next ban, after so many."""
+        return min(self.ban * self.growth ** min(bans, 10), self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What a view declares as ``rate_limit``: the bucket that its POSTs are counted in besides,
+    and the statuses that say that the client was who they claimed to be."""
+
+    bucket: str
+    success: frozenset[int] = frozenset({200, 201})
+
+
+LOGIN, LOGIN_PAGE = Limited("login"), Limited("login", frozenset({302}))
+REGISTER = Limited("register")
+BUCKETS = {name: Bucket(name, limit=1, window=1, ban=30, growth=30) for name in ("login", "register")}
 
 
 class Verdict(NamedTuple):
@@ -35,21 +60,29 @@ class Counters(Protocol):
 
     async def hit(self, bucket: Bucket, key: str) -> Verdict: ...
 
+    async def forgive(self, bucket: Bucket, key: str) -> None:
+        """Forget earlier bans."""
+
     async def close(self) -> None: ...
 
 
 class _Count:
-    """``count`` beyond the limit means a ban; ``ends`` is the window's or the ban's, by the monotonic clock."""
+    """``count`` beyond the limit means a ban; ``ends`` is the window's or the ban's, by the monotonic clock.
+    ``bans`` are those until now."""
 
-    __slots__ = ("count", "ends", "reset")
+    __slots__ = ("bans", "count", "ends", "reset")
 
-    def __init__(self, now: float, seconds: int) -> None:
-        self.count = 0
+    def __init__(self, now: float, seconds: int, bans: int) -> None:
+        self.count, self.bans = 0, bans
         self.last(now, seconds)
 
     def last(self, now: float, seconds: int) -> None:
         self.ends = now + seconds
         self.reset = ceil(time()) + seconds
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing is left to remember."""
+        return self.ends + (MEMORY if self.bans else 0) <= now
 
 
 class LocalCounters:
@@ -61,6 +94,11 @@ class LocalCounters:
 
     async def hit(self, bucket: Bucket, key: str) -> Verdict:
         return self.count(bucket, key)
+
+    async def forgive(self, bucket: Bucket, key: str) -> None:
+        entry = self._buckets.get(bucket.name, {}).get(key)
+        if entry is not None:
+            entry.bans = 0
 
     async def close(self) -> None:
         self._buckets.clear()
@@ -76,17 +114,19 @@ class LocalCounters:
         if count <= bucket.limit:
             return Verdict(bucket.limit - count, entry.reset, 0)
         if count == bucket.limit + 1:
-            entry.last(now, bucket.ban)
+            entry.last(now, bucket.ban_after(entry.bans))
+            entry.bans += bucket.growth > 1
             counts[key] = counts.pop(key)  # with the youngest again
         return Verdict(0, entry.reset, ceil(entry.ends - now))
 
     def _begin(self, counts: dict[str, _Count], key: str, now: float, window: int) -> _Count:
-        counts.pop(key, None)
+        before = counts.pop(key, None)
         for _ in range(2):  # two looked at for each that comes: what is over does not pile up
             oldest = next(iter(counts), None)
-            if oldest is not None and (counts[oldest].ends <= now or len(counts) >= self._most):
+            if oldest is not None and (counts[oldest].is_over(now) or len(counts) >= self._most):
                 del counts[oldest]
-        entry = counts[key] = _Count(now, window)
+        bans = 0 if before is None or before.is_over(now) else before.bans
+        entry = counts[key] = _Count(now, window, bans)
         return entry
 
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from core.ratelimit import Bucket, LocalCounters, Verdict
+from core.ratelimit import MEMORY, Bucket, LocalCounters, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +21,22 @@ PAUSE_SECONDS = 5.0  # before Redis is tried again
 _BATCH = 200
 
 # A count beyond the limit is a ban, whose end is the end of the key. INCR leaves that end alone.
+# Where bans grow, a second key counts them. Of each hit: limit, window, ban, growth, longest, memory.
 _COUNT = """
 local told = {}
 for i, key in ipairs(KEYS) do
   local count = redis.call('INCR', key)
   if count == 1 then
-    redis.call('PEXPIRE', key, ARGV[3 * i - 1])
-  elseif count == ARGV[3 * i - 2] + 1 then
-    redis.call('PEXPIRE', key, ARGV[3 * i])
+    redis.call('PEXPIRE', key, ARGV[6 * i - 4])
+  elseif count == ARGV[6 * i - 5] + 1 then
+    local ban = tonumber(ARGV[6 * i - 3])
+    local growth, longest = tonumber(ARGV[6 * i - 2]), tonumber(ARGV[6 * i - 1])
+    if growth > 1 then
+      local bans = redis.call('INCR', key .. ':bans') - 1
+      ban = math.min(ban * growth ^ math.min(bans, 10), longest)
+      redis.call('PEXPIRE', key .. ':bans', ban + ARGV[6 * i])
+    end
+    redis.call('PEXPIRE', key, ban)
   end
   told[2 * i - 1] = count
   told[2 * i] = redis.call('PTTL', key)
@@ -67,6 +75,17 @@ class SharedCounters:
             self._asking = asyncio.create_task(self._ask())
         return await verdict
 
+    async def forgive(self, bucket: Bucket, key: str) -> None:
+        """As :meth:`LocalCounters.forgive`; where Redis is away, what it knows of bans stays."""
+        await self._local.forgive(bucket, key)
+        if self._try_at is None:
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    await self._connected().delete(f"{_name(bucket, key)}:bans")
+            except Exception as fault:
+                logger.warning("Redis is away, a client stays unforgiven: %r", fault, exc_info=True)
+                await self._lose()
+
     async def close(self) -> None:
         if self._redis is not None:
             await self._redis.aclose()
@@ -97,8 +116,9 @@ class SharedCounters:
         keys: list[str] = []
         numbers: list[int] = []
         for _, bucket, key in batch:
-            keys.append(f"fastcms:limit:{bucket.name}:{key}")
+            keys.append(_name(bucket, key))
             numbers += (bucket.limit, bucket.window * 1000, bucket.ban * 1000)
+            numbers += (bucket.growth, bucket.longest * 1000, MEMORY * 1000)
         told: Any = await self._connected().eval(_COUNT, len(keys), *keys, *numbers)
         now = time()
         verdicts = []
@@ -138,3 +158,7 @@ class SharedCounters:
                 retry=Retry(NoBackoff(), 0),
             )
         return self._redis
+
+
+def _name(bucket: Bucket, key: str) -> str:
+    return f"fastcms:limit:{bucket.name}:{key}"

@@ -14,11 +14,10 @@ from django.db import connection
 
 from accounts import tokens
 from accounts.models import User
-from cms_project import handler
 from cms_project.front import Front
 from cms_project.handler import DjangoHandler
 from collections_app.api.lane import Lane
-from core import hashing
+from core import hashing, ratelimit, routes
 from tests.asgi_client import Answer, call
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -156,7 +155,7 @@ def test_who_waits_too_long_to_log_in_is_sent_away(
 HASHING = [
     *(f"{prefix}/{name}" for prefix in ("/api/v1/auth", "/api/auth", "/api/v1/collections/members/auth")
       for name in ("login", "login/json", "login/", "register", "change-password", "reset-password", "change-email", "disable-2fa")),
-    "/admin/login/", "/reset-password", "/api/login", "/api/register", "/api/profile", "/api/v1/users/me",
+    "/admin/login/", "/reset-password", "/register", "/api/login", "/api/register", "/api/profile", "/api/v1/users/me",
     "/api/v1/users/update/7",
 ]  # fmt: skip
 OTHERS = [
@@ -172,6 +171,19 @@ OTHERS = [
 
 
 def test_views_say_that_they_hash(db: None) -> None:
-    assert [path for path in HASHING if not handler._hashes_passwords(path)] == []
+    assert [path for path in HASHING if not routes.declared(path, "hashes_passwords")] == []
     others = [*(f"/api/v1/auth/{name}" for name in OTHERS), "/api/v1/collections", "/nothing", "/" + "x" * 300]
-    assert [path for path in others if handler._hashes_passwords(path)] == []
+    assert [path for path in others if routes.declared(path, "hashes_passwords")] == []
+
+
+def test_views_say_what_their_posts_are_counted_as(db: None) -> None:
+    kinds = {
+        path: routes.declared(path, "rate_limit") for path in [*HASHING, *(f"/api/v1/auth/{name}" for name in OTHERS)]
+    }
+    assert {path for path, kind in kinds.items() if kind and kind.bucket == "login"} == {
+        path for path in HASHING if path.rstrip("/").endswith(("login", "login/json"))
+    }
+    assert {path for path, kind in kinds.items() if kind and kind.bucket == "register"} == {
+        path for path in HASHING if path.endswith("register")
+    }
+    assert kinds["/admin/login/"] == ratelimit.LOGIN_PAGE

@@ -17,7 +17,7 @@ from accounts.authentication import principal
 from accounts.models import Role, User
 from accounts.shapes import USERNAME, Password, ProfileSerializer, RegisterSerializer, UserUpdateSerializer, roles_of
 from accounts.sign_in import SignedIn
-from core import clock
+from core import clock, ratelimit
 from core.envelope import AdminOnly, Enveloped, answer
 from core.errors import Forbidden, Unauthorized, ValidationFailed
 from core.query_string import MAX_LENGTH, SLICE, slice_of
@@ -53,6 +53,7 @@ class RegisterView(View):
     """Make an account; 422 for a taken name, a bad or a missing invite code, 403 where registration is closed."""
 
     hashes_passwords = True
+    rate_limit = ratelimit.REGISTER
     serializer_class = EnvelopedRegisterSerializer
 
     def post(self, request: Request) -> Response:
@@ -65,6 +66,7 @@ class LoginView(View):
     """``data.token``, with the refresh token and the account beside it; or the challenge of a second factor."""
 
     hashes_passwords = True
+    rate_limit = ratelimit.LOGIN
     serializer_class = LoginSerializer
     authentication_classes = ()
 

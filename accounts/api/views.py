@@ -20,7 +20,7 @@ from accounts.models import SignIn
 from accounts.models.owned import Account
 from accounts.scopes import Keys
 from accounts.shapes import RegisterSerializer
-from core import clock
+from core import clock, ratelimit
 from core.errors import NotFound, Unauthorized
 
 
@@ -28,6 +28,7 @@ class RegisterView(AccountView):
     """Make an account. The first one of an installation becomes superadmin."""
 
     hashes_passwords = True
+    rate_limit = ratelimit.REGISTER
     serializer_class = RegisterSerializer
 
     @extend_schema(responses={201: documents.REGISTERED})
@@ -42,6 +43,7 @@ class LoginView(AccountView):
     """E-mail or username and password for tokens, or for the challenge of a second factor."""
 
     hashes_passwords = True
+    rate_limit = ratelimit.LOGIN
     serializer_class = serializers.LoginSerializer
     authentication_classes = ()  # an old token in the header must not keep anybody from signing in
 

@@ -88,6 +88,50 @@ def test_a_flood_of_strangers_does_not_lift_a_young_ban(clock):
     assert counters.count(three, "banned").retry_after == 30
 
 
+def growing(name="test"):
+    return Bucket(f"{name}-{uuid.uuid4()}", limit=1, window=1, ban=30, growth=30)
+
+
+def test_each_ban_is_longer_than_the_one_before_up_to_a_day(clock):
+    counters, login = LocalCounters(), growing()
+    bans = []
+    for _ in range(5):
+        assert counters.count(login, "a").retry_after == 0
+        bans.append(counters.count(login, "a").retry_after)
+        clock[0] += bans[-1]
+    assert bans == [30, 900, 27_000, 86_400, 86_400]
+    assert counters.count(login, "b").retry_after == 0
+
+
+def test_a_ban_is_forgotten_by_success_or_by_a_day_of_peace(clock):
+    counters, login = LocalCounters(), growing()
+
+    def ban():
+        counters.count(login, "a")
+        found = counters.count(login, "a").retry_after
+        clock[0] += found
+        return found
+
+    assert [ban(), ban()] == [30, 900]
+    counters.count(login, "a")
+    asyncio.run(counters.forgive(login, "a"))
+    clock[0] += 1
+    assert [ban(), ban()] == [30, 900]
+    clock[0] += 24 * 3600 - 1
+    assert ban() == 27_000
+    clock[0] += 24 * 3600
+    assert ban() == 30
+    asyncio.run(counters.forgive(login, "nobody"))
+
+
+def test_a_success_does_not_lift_a_ban(clock):
+    counters, login = LocalCounters(), growing()
+    for _ in range(2):
+        counters.count(login, "a")
+    asyncio.run(counters.forgive(login, "a"))
+    assert counters.count(login, "a").retry_after == 30
+
+
 @pytest.mark.parametrize(
     ("address", "key"),
     [
@@ -201,3 +245,24 @@ def test_redis_is_used_again_once_it_is_back(redis_url, monkeypatch):
 
     shared, local = asyncio.run(run())
     assert shared.remaining == 2 and local.remaining == 1
+
+
+def test_bans_grow_in_redis_too_until_the_client_is_forgiven(redis_url):
+    short = Bucket(f"test-{uuid.uuid4()}", limit=1, window=1, ban=1, growth=3, longest=5)
+
+    async def run():
+        counters = SharedCounters(redis_url, LocalCounters())
+
+        async def ban():
+            for _ in range(2):
+                verdict = await counters.hit(short, "a")
+            await counters._connected().delete(f"fastcms:limit:{short.name}:a")  # it is over
+            return verdict.retry_after
+
+        bans = [await ban() for _ in range(4)]
+        await counters.forgive(short, "a")
+        bans.append(await ban())
+        await counters.close()
+        return bans
+
+    assert asyncio.run(run()) == [1, 3, 5, 5, 1]

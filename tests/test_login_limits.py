@@ -1,0 +1,100 @@
+"""One login a second for each client, whichever path it takes, and longer bans for who goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from accounts.models import User
+from cms_project.front import Front
+from cms_project.handler import DjangoHandler
+from core import ratelimit
+from tests.asgi_client import Answer, call
+
+PASSWORD = "correct-horse-battery"
+LOGINS = ("/api/v1/auth/login", "/api/v1/auth/login/json", "/api/auth/login", "/api/login", "/api/v1/auth/login/")
+REGISTERS = ("/api/v1/auth/register", "/api/auth/register", "/api/register")
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(ratelimit, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def ask(committed_db: None, settings: Any, clock: list[float]) -> Iterator[Ask]:
+    settings.ACCESS_LOG = False
+    settings.RATE_LIMIT_ENABLED = True
+    settings.REDIS_URL = ""
+    django = DjangoHandler(1)
+    front = Front(django)
+    with asyncio.Runner() as runner:
+
+        def post(path: str, data: Any = None, client: str = "192.0.2.1", **more: Any) -> Answer:
+            body = orjson.dumps(data or {"email": "ann@example.com", "password": "wrong-password-9"})
+            headers = [("Content-Type", "application/json")]
+            return runner.run(call(front, more.get("method", "POST"), path, headers, body, client=client))
+
+        yield post
+        runner.run(front.close())
+    django.close()
+
+
+def test_all_login_paths_are_one_bucket_and_all_register_paths_another(ask: Ask, clock: list[float]) -> None:
+    assert ask(LOGINS[0]).status == 401
+    assert [ask(path).status for path in LOGINS] == [429] * len(LOGINS)
+    new = {"email": "new@example.com", "password": "long-enough-for-all", "login": "newcomer"}
+    assert ask(REGISTERS[0], new).status != 429
+    assert [ask(path, new).status for path in REGISTERS] == [429] * len(REGISTERS)
+    assert ask("/api/v1/auth/refresh", {"refresh_token": "x"}).status == 401
+    assert ask(LOGINS[0], client="192.0.2.2").status == 401
+    refused = ask(LOGINS[0])
+    assert refused.header("retry-after") == "30" and refused.json()["error_code"] == "RATE_LIMIT_EXCEEDED"
+    clock[0] += 30
+    assert ask(LOGINS[0]).status == 401
+
+
+def test_one_a_second_goes_on_for_ever(ask: Ask, clock: list[float]) -> None:
+    for _ in range(5):
+        assert ask(LOGINS[0]).status == 401
+        clock[0] += 1.01
+
+
+def test_bans_grow_until_somebody_signs_in(ask: Ask, clock: list[float]) -> None:
+    User.objects.create_user("ann@example.com", PASSWORD, username="ann")
+
+    def ban() -> int:
+        ask(LOGINS[0])
+        found = int(ask(LOGINS[1]).header("retry-after") or 0)
+        clock[0] += found
+        return found
+
+    assert [ban(), ban()] == [30, 900]
+    right = {"email": "ann@example.com", "password": PASSWORD}
+    assert ask(LOGINS[0], right).status == 200
+    clock[0] += 1.01
+    assert ban() == 30
+
+
+def test_where_limiting_is_off_nothing_is_counted(ask: Ask, settings: Any) -> None:
+    settings.RATE_LIMIT_ENABLED = False
+    django = DjangoHandler(1)
+    front = Front(django)
+    body = orjson.dumps({"email": "ann@example.com", "password": "wrong-password-9"})
+
+    async def often() -> list[int]:
+        headers = [("Content-Type", "application/json")]
+        found = [(await call(front, "POST", LOGINS[0], headers, body)).status for _ in range(4)]
+        await front.close()
+        return found
+
+    assert asyncio.run(often()) == [401] * 4
+    django.close()
