@@ -6,6 +6,7 @@ it signs nobody in, here or anywhere. Each state is good for one answer of one p
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from typing import Any
 
 import jwt
 import requests
-from allauth.core import context
 from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthProcess
@@ -32,6 +32,7 @@ from core.errors import BadRequest, Forbidden, ServiceUnavailable
 
 FOREIGN = "This sign-in was not begun in this browser, took too long, or is over already. Please begin again."
 SECONDS = statekit.STATE_TTL
+_WORD = re.compile(r"[a-z_]{1,40}")  # the codes of RFC 6749
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Intent:
 def begin(request: HttpRequest, provider: Provider, intent: Intent) -> HttpResponse:
     """The redirect to the provider; ServiceUnavailable where it does not answer."""
     nonce = secrets.token_urlsafe(32)
-    with _own_session(request), context.request_context(request):
+    with _own_session(request):
         theirs = protocols.of(request, provider)
         try:
             answer: HttpResponse = theirs.redirect(
@@ -95,26 +96,27 @@ def person(request: HttpRequest, provider: Provider, state: dict[str, Any]) -> P
     if request.GET.get("error") == "access_denied":
         raise Forbidden(f"{provider.name} did not let us know who you are: access was denied.")
     if "error" in request.GET or not request.GET.get("code"):
-        raise BadRequest(f"{provider.name} could not sign you in.")
-    with context.request_context(request):
-        theirs = protocols.of(request, provider)
-        way = theirs.get_oauth2_adapter(request)
-        way.nonce = state["data"]["nonce"]
-        try:
-            client = way.get_client(request, theirs.app)
-            given = way.get_access_token_data(
-                request, theirs.app, client, pkce_code_verifier=state.get("pkce_code_verifier")
-            )
-            login = way.complete_login(request, theirs.app, way.parse_token(given), response=given)
-        except (requests.ConnectionError, requests.Timeout) as fault:
-            raise _unavailable(provider, fault) from fault
-        except (
-            OAuth2Error, requests.RequestException, jwt.PyJWTError, PermissionDenied, ImproperlyConfigured,
-            LookupError, ValueError, TypeError, AttributeError,
-        ) as fault:  # fmt: skip
-            reason = str(fault).partition(":")[0] if isinstance(fault, OAuth2Error) else ""  # beyond it may be secrets
-            logger.warning("a sign-in by %s came to nothing: %s %s", provider.id, type(fault).__name__, reason[:120])
-            raise BadRequest(f"{provider.name} did not confirm this sign-in. Please begin again.") from fault
+        word = request.GET.get("error", "")
+        because = f": {word}" if _WORD.fullmatch(word) else ""
+        raise BadRequest(f"{provider.name} could not sign you in{because}.")
+    theirs = protocols.of(request, provider)
+    way = theirs.get_oauth2_adapter(request)
+    way.nonce = state["data"]["nonce"]
+    try:
+        client = way.get_client(request, theirs.app)
+        given = way.get_access_token_data(
+            request, theirs.app, client, pkce_code_verifier=state.get("pkce_code_verifier")
+        )
+        login = way.complete_login(request, theirs.app, way.parse_token(given), response=given)
+    except (requests.ConnectionError, requests.Timeout) as fault:
+        raise _unavailable(provider, fault) from fault
+    except (
+        OAuth2Error, requests.RequestException, jwt.PyJWTError, PermissionDenied, ImproperlyConfigured,
+        LookupError, ValueError, TypeError, AttributeError,
+    ) as fault:  # fmt: skip
+        reason = str(fault).partition(":")[0] if isinstance(fault, OAuth2Error) else ""  # beyond it may be secrets
+        logger.warning("a sign-in by %s came to nothing: %s %s", provider.id, type(fault).__name__, reason[:120])
+        raise BadRequest(f"{provider.name} did not confirm this sign-in. Please begin again.") from fault
     return _person(provider, login)
 
 

@@ -39,11 +39,10 @@ class Session(requests.Session):
             answer._content = body
         if answer.is_redirect:
             raise Refused("redirects are not followed")
-        if not answer.ok:
+        word = _error(answer)
+        if word or not answer.ok:
             place = urlsplit(url)
-            logger.warning(
-                "%s%s answered %d %s", place.netloc.rpartition("@")[2], place.path, answer.status_code, _error(answer)
-            )
+            logger.warning("%s%s answered %d %s", place.hostname, place.path, answer.status_code, word)
         return answer
 
 
@@ -57,4 +56,6 @@ def _error(answer: requests.Response) -> str:
         word = answer.json()["error"]
     except (ValueError, KeyError, TypeError):
         return ""
+    except RecursionError as fault:
+        raise Refused("the answer is too deep") from fault
     return word[:60] if isinstance(word, str) and word.isprintable() else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 from allauth.account.models import EmailAddress
@@ -22,7 +22,7 @@ from allauth.socialaccount.providers.google.provider import GoogleProvider
 from allauth.socialaccount.providers.google.views import GoogleOAuth2Adapter
 from allauth.socialaccount.providers.microsoft.provider import MicrosoftGraphProvider
 from allauth.socialaccount.providers.microsoft.views import MicrosoftGraphOAuth2Adapter
-from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.client import OAuth2Client, OAuth2Error
 from allauth.socialaccount.providers.oauth2.provider import OAuth2Provider
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
@@ -69,9 +69,17 @@ class Adapter(DefaultSocialAccountAdapter):
         return False  # whatever its settings are: only what the provider says of the address counts
 
 
+class _Client(OAuth2Client):
+    def get_redirect_url(self, authorization_url: str, scope: list[str], extra_params: dict[str, Any]) -> str:
+        """Also where the provider's address has a query of its own."""
+        place, _, own = authorization_url.partition("?")
+        return str(super().get_redirect_url(place, scope, {**dict(parse_qsl(own)), **extra_params}))
+
+
 class _Way:
     """Mixed into allauth's OAuth2 adapters."""
 
+    client_class = _Client
     nonce = ""  # of this sign-in; set before the answer is read
 
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:

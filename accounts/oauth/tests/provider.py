@@ -61,7 +61,9 @@ class Handler(BaseHTTPRequestHandler):
         path, query = place.path, dict(parse_qsl(place.query))
         self.state.log.append(["GET", self.path])
         wrong = self.state.wrong
-        if path == "/-/log":
+        if self.raw(path):
+            pass
+        elif path == "/-/log":
             self.answer(self.state.log)
         elif path == "/.well-known/openid-configuration":
             self.answer(
@@ -105,7 +107,9 @@ class Handler(BaseHTTPRequestHandler):
         place = urlsplit(self.path)
         self.state.log.append(["POST", place.path])
         form = {name: values[0] for name, values in parse_qs(self.body().decode()).items()}
-        if place.path.endswith("/authorize"):
+        if self.raw(place.path):
+            pass
+        elif place.path.endswith("/authorize"):
             self.signed_in(dict(parse_qsl(place.query)), form)
         elif place.path.endswith(("/token", "/access_token")):
             self.token(form)
@@ -186,6 +190,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, value: Any, status: int = 200) -> None:
         self._send(json.dumps(value).encode(), "application/json", status)
+
+    def raw(self, path: str) -> bool:
+        """Whether this path shall answer with something else: ``raw: {path: [status, type, body]}``."""
+        status, kind, body = self.state.wrong.get("raw", {}).get(path, (0, "", ""))
+        if status:
+            self._send(body.encode(), kind, status)
+        return bool(status)
 
     def page(self, text: str) -> None:
         self._send(text.encode(), "text/html; charset=utf-8", 200)

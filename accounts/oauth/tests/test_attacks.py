@@ -201,6 +201,20 @@ def test_a_discovery_document_that_is_not_the_issuers_begins_nothing(discovery, 
     assert answer.status_code == 503 and not answer.cookies
 
 
+def test_an_authorization_address_with_a_query_of_its_own_keeps_it(theirs, anonymous):
+    theirs.set({"discovery": {"authorization_endpoint": f"{theirs.url}/authorize?p=policy"}})
+    begun = anonymous.get(f"{OAUTH}oidc/login")["Location"]
+    assert begun.count("?") == 1 and "p=policy&" in begun.replace("?", "?&") + "&" and "state=" in begun
+
+
+def test_the_providers_own_word_is_told_and_nothing_else_of_its_answer(browser, theirs):
+    theirs.set(ann=ANN)
+    for word, told in (("invalid_scope", ": invalid_scope."), ("<b>x</b>", "could not sign you in.")):
+        place = with_query(theirs.sign_in(browser.begin(), deny="1"), error=word, error_description="<b>")
+        answer = browser.come_back(place)
+        assert answer.status_code == 400 and answer.json()["message"].endswith(told)
+
+
 def test_redirects_of_the_providers_machines_are_not_followed(browser, theirs):
     theirs.set({"moved": f"{theirs.url}/-/trap"}, ann=ANN)
     assert browser.sign_in().status_code == 400
@@ -215,6 +229,56 @@ def test_a_provider_that_is_away_is_said_to_be(browser, theirs, settings):
     answer = browser.api.get(f"{OAUTH}oidc/login")
     assert answer.status_code == 503 and "Retry-After" in answer
     assert browser.come_back(place).status_code == 200
+
+
+NONSENSE = [
+    (500, "text/html", "<h1>Oops</h1>"),
+    (200, "text/html", "<h1>Hello</h1>"),
+    (200, "application/json", ""),
+    (200, "application/json", "null"),
+    (200, "application/json", "[]"),
+    (200, "application/json", "[5]"),
+    (200, "application/json", "5"),
+    (200, "application/json", "{}"),
+    (200, "application/json", '{"access_token": null, "id": null, "sub": null, "keys": null}'),
+    (200, "application/json", '{"access_token": 5, "id": [], "keys": [5], "email": 5, "expires_in": "soon"}'),
+    (200, "application/json", '{"access_token": {}, "keys": [], "id": {"x": 1}, "mail": ["a"]}'),
+    (200, "application/json", "[" * 100_000),
+    (200, "application/json", '"' + "x" * 2_000_000 + '"'),
+    (200, "application/x-www-form-urlencoded", "access_token"),
+]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=range(len(NONSENSE)))
+@pytest.mark.parametrize(
+    ("provider_id", "path"),
+    [
+        ("oidc", "/token"),
+        ("oidc", "/jwks"),
+        ("oidc", "/userinfo"),
+        ("google", "/jwks"),
+        ("github", "/github/access_token"),
+        ("github", "/github/user"),
+        ("github", "/github/user/emails"),
+        ("microsoft", "/microsoft/common/oauth2/v2.0/token"),
+        ("microsoft", "/microsoft/v1.0/me"),
+    ],
+)
+def test_nonsense_of_a_provider_is_no_fault_of_ours(provider_id, path, nonsense, browser, theirs):
+    person = {**ANN, "id": 1, "mail": "ann@example.com", "emails": []}
+    if provider_id == "github":
+        person["email"] = None  # without its list of addresses it may have an unverified one
+    theirs.set({"raw": {path: nonsense}}, ann=person)
+    answer = browser.sign_in(provider_id)
+    assert answer.status_code in (400, 422), answer.content
+    assert nothing_came_of_it() and User.objects.count() == 1
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=range(len(NONSENSE)))
+def test_nonsense_instead_of_a_discovery_document_begins_nothing(nonsense, theirs, anonymous):
+    theirs.set({"raw": {"/.well-known/openid-configuration": nonsense}})
+    answer = anonymous.get(f"{OAUTH}oidc/login")
+    assert answer.status_code == 503 and not answer.cookies
 
 
 @pytest.mark.parametrize("said", ["false", "", 0, None, "yes", 1, [True]])
