@@ -433,9 +433,11 @@ def test_of_fifty_who_register_one_address_one_gets_it(houses):
     assert Event.objects.filter(collection_id=realm.key, type="record.created").count() == 1
 
 
-def test_a_refresh_token_used_fifty_times_at_once_works_at_most_once(pairs):
+def test_a_refresh_token_used_many_times_at_once_works_at_most_once(pairs):
+    """With two connections a thread, on PostgreSQL."""
     realm, raw = realms.get("customers"), pairs["customers"]["refresh_token"]
-    answers = at_once(*[lambda: tokens.refresh(realm, raw)] * 50)
+    answers = at_once(*[lambda: tokens.refresh(realm, raw)] * 20)
     done = [answer for answer in answers if isinstance(answer, tuple)]
-    assert len(done) <= 1 and all(isinstance(answer, Unauthorized) for answer in answers if answer not in done)
+    assert len(done) <= 1
+    assert {type(answer) for answer in answers if answer not in done} == {Unauthorized}
     assert SignIn.objects.filter(account_id="ann", realm=realm.key, revoked=None).count() == 0
