@@ -17,4 +17,4 @@ app.autodiscover_tasks()
 def make_rounds(sender: Celery, **kwargs: object) -> None:
     """What ``celery beat`` calls: what the thread of ``serve`` does without a broker."""
     for name, task in background.tasks.items():
-        sender.add_periodic_task(task.every, sender.signature(name), name=name)
+        sender.add_periodic_task(task.every, sender.signature(name), name=name, expires=task.every)

@@ -20,6 +20,8 @@ from django.utils.module_loading import import_string
 
 from core import database
 
+CALL_SECONDS = 300  # a call that no worker has taken by then is forgotten; the rounds go on
+
 logger = logging.getLogger("fastcms.background")
 
 
@@ -56,7 +58,7 @@ def wake(name: str) -> None:
 def call(name: str) -> None:
     """Hand the task to the broker, here and now; where it takes nothing, that is logged."""
     try:
-        import_string(tasks[name].path).apply_async(ignore_result=True, retry=False)
+        import_string(settings.CELERY_APP).send_task(name, ignore_result=True, retry=False, expires=CALL_SECONDS)
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with the broker, beat makes the round
         logger.warning("the broker took no call of %s; the next round makes up for it: %s", name, fault)
 

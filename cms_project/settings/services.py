@@ -24,7 +24,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that went away without a word must not hold anybody up for good.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "socket_timeout": 10}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "socket_timeout": 10, "max_retries": 1}
+CELERY_APP = "cms_project.celery.app"  # loaded by whoever has something to say to it
 
 RATE_LIMIT_ENABLED = read(flag, ENV != "development", "RATE_LIMIT_ENABLED")
 RATE_LIMIT_REQUESTS = read(positive, 100, "RATE_LIMIT_REQUESTS", "RATE_LIMIT_PER_MINUTE")
