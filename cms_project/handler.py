@@ -32,7 +32,7 @@ from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 
-from core import database, errors, hashing, routes
+from core import database, errors, hashing, ratelimit, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 
 logger = logging.getLogger("django.request")
@@ -40,6 +40,9 @@ logger = logging.getLogger("django.request")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
+# A failed login is answered at the next of these after it came: a password that was hashed in an older
+# way takes another time to check, and would tell that there is such an account.
+FAILED_LOGIN_SECONDS = 0.5
 
 
 class DjangoHandler(BaseHandler):
@@ -70,7 +73,10 @@ class DjangoHandler(BaseHandler):
         else:
             latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
             crew = self._sign_ins if routes.declared(scope["path"], "hashes_passwords") else self._writers
+            began = monotonic()
             answer = await loop.run_in_executor(crew, context.run, self._respond_by, latest, scope, body)
+            if isinstance(answer, tuple) and _is_failed_login(scope["path"], answer[0]):
+                await asyncio.sleep(-(monotonic() - began) % FAILED_LOGIN_SECONDS)
         if isinstance(answer, tuple):
             await send_answer(send, *answer)
         else:
@@ -186,6 +192,11 @@ def _pump(
             asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
         except TimeoutError:
             gone.set()
+
+
+def _is_failed_login(path: str, status: int) -> bool:
+    limited: ratelimit.Limited | None = routes.declared(path, "rate_limit")
+    return limited is not None and limited.bucket == "login" and status < 500 and status not in limited.success
 
 
 async def _deliver(send: Callable[[Any], Awaitable[None]], message: Any) -> None:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from accounts.models import User
+from cms_project import handler
 from cms_project.front import Front
 from cms_project.handler import DjangoHandler
 from core import ratelimit
@@ -30,10 +31,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def ask(committed_db: None, settings: Any, clock: list[float]) -> Iterator[Ask]:
+def ask(committed_db: None, settings: Any, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
     settings.ACCESS_LOG = False
     settings.RATE_LIMIT_ENABLED = True
     settings.REDIS_URL = ""
+    monkeypatch.setattr(handler, "FAILED_LOGIN_SECONDS", 0.001)
     django = DjangoHandler(1)
     front = Front(django)
     with asyncio.Runner() as runner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import connection
 
 from accounts import tokens
 from accounts.models import User
+from cms_project import handler
 from cms_project.front import Front
 from cms_project.handler import DjangoHandler
 from collections_app.api.lane import Lane
@@ -150,6 +152,35 @@ def test_who_waits_too_long_to_log_in_is_sent_away(
     assert statuses == [200] * crew + [503] * (12 - crew)
     refused = next(answer for answer in answers if answer.status == 503)
     assert refused.header("retry-after") == "1" and refused.json()["error_code"] == "SERVICE_UNAVAILABLE"
+
+
+def test_a_failed_login_takes_its_time_however_the_password_is_hashed(
+    schema_db: None, app: Any, make_user: Any
+) -> None:
+    make_user("ann")
+    make_user("imported")
+    User.objects.filter(username="imported").update(password="$2b$04$" + "x" * 53)
+    attempts: list[tuple[str, str, dict[str, str]]] = [
+        ("/api/v1/auth/login", f"{name}@example.com", {"password": "wrong-password-9"})
+        for name in ("ann", "imported", "nobody")
+    ]
+    for path, email, more in attempts:
+        began = time.monotonic()
+        answer = app(("POST", path, JSON, orjson.dumps({"email": email, **more})))[0]
+        assert answer.status == 401
+        assert time.monotonic() - began >= handler.FAILED_LOGIN_SECONDS
+    assert app(login())[0].status == 200
+
+
+def test_what_counts_as_a_failed_login(db: None) -> None:
+    judged = {
+        (path, status): handler._is_failed_login(path, status)
+        for path in ("/api/v1/auth/login", "/admin/login/", "/api/v1/auth/register", "/api/v1/auth/refresh")
+        for status in (200, 302, 401, 503)
+    }
+    assert {key for key, failed in judged.items() if failed} == {
+        ("/api/v1/auth/login", 401), ("/api/v1/auth/login", 302), ("/admin/login/", 200), ("/admin/login/", 401),
+    }  # fmt: skip
 
 
 HASHING = [
