@@ -30,6 +30,8 @@ def reasons(workers: int | None = None) -> list[str]:
         found.append("ALLOWED_HOSTS contains '*'.")
     if settings.CORS_ALLOW_ALL_ORIGINS:
         found.append("CORS_ORIGINS contains '*'.")
+    if settings.OAUTH_PROVIDERS["oidc"]["issuer"].startswith("http://"):
+        found.append("OIDC_ISSUER is not HTTPS: whoever is on the way there could sign in as anybody.")
     if (workers or settings.WORKERS) > 1:
         if "locmem" in settings.CACHES["default"]["BACKEND"]:
             found.append("Several workers with the in-process cache: set REDIS_URL.")

@@ -33,6 +33,7 @@ def test_safe_settings_start(safe):
         ("DEBUG", True, "DEBUG"),
         ("ALLOWED_HOSTS", ["*"], "ALLOWED_HOSTS"),
         ("CORS_ALLOW_ALL_ORIGINS", True, "CORS_ORIGINS"),
+        ("OAUTH_PROVIDERS", {"oidc": {"issuer": "http://sso.example.com"}}, "OIDC_ISSUER"),
     ],
 )
 def test_each_unsafe_setting_is_named(name, value, says, safe):
