@@ -11,6 +11,7 @@ from django.contrib.auth.forms import ReadOnlyPasswordHashField
 from django.contrib.auth.password_validation import validate_password
 from django.http import HttpRequest
 
+from accounts import two_factor
 from accounts.models import Role, User
 from accounts.user_changes import keep_a_superadmin
 
@@ -53,10 +54,11 @@ def _is_superadmin(request: HttpRequest) -> bool:
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
     form = AccountForm
-    list_display = ("email", "username", "role", "verified", "is_active", "last_login_at", "created")
-    list_filter = ("role", "verified", "is_active")
+    list_display = ("email", "username", "role", "verified", "is_active", "two_fa_enabled", "last_login_at", "created")
+    list_filter = ("role", "verified", "is_active", "two_fa_enabled")
     search_fields = ("email", "username", "name")
     filter_horizontal = ("groups",)
+    actions = ("turn_off_second_factor",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return () if _is_superadmin(request) else ("role",)
@@ -67,6 +69,13 @@ class UserAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         own = obj is not None and obj.pk == request.user.pk
         return super().has_delete_permission(request, obj) and self._may_touch(request, obj) and not own
+
+    @admin.action(permissions=["change"], description="Turn off the second factor of selected accounts")
+    def turn_off_second_factor(self, request: HttpRequest, queryset: Any) -> None:
+        for user in queryset.filter(two_fa_enabled=True):
+            if self.has_change_permission(request, user):
+                two_factor.lift(user)
+                self.message_user(request, f"The second factor of {user} is off.")
 
     def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
         return obj is None or obj.role != Role.SUPERADMIN or _is_superadmin(request)

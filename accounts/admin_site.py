@@ -25,7 +25,7 @@ from core.errors import DomainError
 class SignInForm(AdminAuthenticationForm):
     error_messages = {
         **AdminAuthenticationForm.error_messages,
-        "invalid_login": "That is not the e-mail address or username and password of somebody who may enter here.",
+        "invalid_login": "Wrong e-mail address, username or password, or an account that may not enter here.",
     }
 
 

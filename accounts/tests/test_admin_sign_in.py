@@ -171,7 +171,7 @@ def test_five_tries_and_the_password_is_asked_again(guarded, browser):
     wrong = f"{(int(code) + 1) % 1_000_000:06}"
     for left in (4, 3, 2, 1):
         page = browser.post(CODE, {"code": wrong})
-        assert page.status_code == 401 and f"{left} tr".encode() in page.content
+        assert page.status_code == 401 and f"{left}&nbsp;tr".encode() in page.content
     last = browser.post(CODE, {"code": wrong})
     assert last.status_code == 302 and last.headers["Location"] == f"{LOGIN}?next=%2Fadmin%2Faccounts%2Fuser%2F"
     assert b"too many tries" in browser.get(last.headers["Location"]).content
@@ -278,3 +278,33 @@ def test_a_session_is_still_a_way_to_change_the_password_once_the_code_was_shown
 @pytest.mark.parametrize(("email", "hint"), [("a@b.de", "a•••@b.de"), ("anna@example.com", "an•••@example.com")])
 def test_the_page_hints_at_the_mailbox(email, hint):
     assert second_step._hint(email) == hint
+
+
+# --- who has lost their phone ----------------------------------------------------------------
+
+
+def test_an_admin_lets_somebody_in_who_has_lost_their_phone(superadmin, member, browser):
+    two_factor.confirm_app(member, _first_code(member))
+    mailing.send_due()
+    give_password(browser, "superadmin")
+    form = {"action": "turn_off_second_factor", "_selected_action": [str(member.pk)]}
+    answer = browser.post(INSIDE, form, follow=True)
+    assert b"The second factor of member@example.com is off" in answer.content
+    member.refresh_from_db()
+    assert not member.two_fa_enabled and two_factor.status(member).method is None
+    mailing.send_due()
+    assert mail.outbox[-1].to == [member.email] and "needs the password only" in mail.outbox[-1].body
+
+
+def test_an_admin_does_not_touch_a_superadmin_s_second_factor(admin, superadmin, browser):
+    two_factor.enable(superadmin)
+    give_password(browser)
+    form = {"action": "turn_off_second_factor", "_selected_action": [str(superadmin.pk)]}
+    assert b"The second factor of" not in browser.post(INSIDE, form, follow=True).content
+    superadmin.refresh_from_db()
+    assert superadmin.two_fa_enabled
+
+
+def _first_code(user: User) -> str:
+    secret = totp.begin(user).secret
+    return totp.app.format_hotp_value(totp.app.hotp_value(secret, int(clock.now().timestamp()) // 30))
