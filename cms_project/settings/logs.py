@@ -11,7 +11,7 @@ ACCESS_LOG = read(flag, True, "ACCESS_LOG")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "core.logs.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "core.logs.RequestIdFilter"}, "no_query": {"()": "core.logs.NoQueryFilter"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
         "message": {"format": "{message}", "style": "{"},
@@ -27,6 +27,7 @@ LOGGING = {
         # A refused request is the client's affair: only answers of 500 and above are told, unless debugging.
         "django.request": {"level": LOG_LEVEL if LOG_LEVEL == "DEBUG" else "ERROR"},
         "django.server": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        "django.channels.server": {"filters": ["no_query"]},
         "access": {"handlers": ["lines"], "level": LOG_LEVEL, "propagate": False},
         # SQL text carries values; it is logged only when asked for by name.
         "django.db.backends": {"level": "INFO"},

@@ -88,3 +88,16 @@ def test_a_writer_that_stands_still_costs_lines_not_memory(kept, monkeypatch):
     log.close()
     lines = "\n".join(kept.records).split("\n")
     assert len(lines) == 6 and lines[-1].endswith("3 lines were dropped")
+
+
+def test_the_lines_of_runserver_hold_no_query(caplog):
+    server = logging.getLogger("django.channels.server")
+    server.propagate, before = True, server.propagate
+    try:
+        with caplog.at_level(logging.INFO, "django.channels.server"):
+            details = {"path": "/verify?token=s3cret", "status": 200, "method": "GET"}
+            server.info("HTTP %(method)s %(path)s %(status)s", details)
+            server.info("plain")
+    finally:
+        server.propagate = before
+    assert [record.getMessage() for record in caplog.records] == ["HTTP GET /verify 200", "plain"]

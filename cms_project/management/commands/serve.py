@@ -42,6 +42,11 @@ class Command(BaseCommand):
         _run(host, port, workers)
 
     def _say_what_is_next(self, address: str) -> None:
+        if settings.PRODUCTION and settings.EMAIL_PROVIDER == "console":
+            self.stdout.write(
+                "No mail server is set (SMTP_HOST, or EMAIL_PROVIDER): mails, with the links and codes in them, go to "
+                f"this console and to {settings.EMAIL_FILE_PATH}, and to nobody else."
+            )
         if not first_account.is_open():
             return
         self.stdout.write(f"No account yet. Open {address}/admin to make the first one, or run:")
