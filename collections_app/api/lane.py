@@ -72,14 +72,13 @@ class Lane:
         self._slow = crews.in_the_back(SLOW_THREADS, "lane-slow")
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._schema = ThreadPoolExecutor(1, "lane-schema")  # which nobody's slow query may hold up
-        self._crews = [self._slow, self._schema]
+        self._hashers = ThreadPoolExecutor(hashing.THREADS + 1, "lane-hash")  # of writes with a password
+        self._crews = [self._slow, self._schema, self._hashers]
         self._on_sqlite = connection.vendor == "sqlite"
         if self._on_sqlite:
             self._session: database.Session | None = None  # the event loop's own
             self._opening = asyncio.Lock()
             self._writer = Writer()
-            self._hashers = ThreadPoolExecutor(hashing.THREADS + 1, "lane-hash")  # of writes with a password
-            self._crews.append(self._hashers)
         else:
             self._readers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-read")
             self._writers = ThreadPoolExecutor(settings.HANDLER_THREADS, "lane-write")
@@ -126,7 +125,11 @@ class Lane:
             return await (self._reading(read, who) if at_once else self._reading_slowly(read, who))
         body = b"" if method == "DELETE" else await _body(receive)
         if not self._on_sqlite:
-            return await self._waiting(self._writers, partial(_write, token, body, call, operation, *args))
+            write = partial(_write, token, body, call, operation, *args)
+            try:
+                return await self._waiting(self._writers, partial(_without_hashing, write))
+            except hashing.NotHere:
+                return await self._waiting(self._hashers, write)
         call.principal = await self._reading(partial(_principal, token, method), "")
         if body:
             args = (*args, json.loads(body))
@@ -184,6 +187,11 @@ def _by(latest: float, action: Callable[[], T]) -> T:
     if monotonic() > latest:
         raise ServiceUnavailable
     return action()
+
+
+def _without_hashing(action: Callable[[], T]) -> T:
+    with hashing.forbidden():
+        return action()
 
 
 def _in_session(action: Callable[[], T], session: database.Session | None, budget: float | None) -> T:
