@@ -32,6 +32,7 @@ from core.errors import BadRequest, Forbidden, ServiceUnavailable
 
 FOREIGN = "This sign-in was not begun in this browser, took too long, or is over already. Please begin again."
 SECONDS = statekit.STATE_TTL
+_KEY = re.compile(r"[a-z0-9]{32}")  # as Django makes them; no database is asked for anything else
 _WORD = re.compile(r"[a-z_]{1,40}")  # the codes of RFC 6749
 
 
@@ -138,10 +139,10 @@ def _own_session(request: HttpRequest) -> Iterator[None]:
     """The browser's sign-ins under way, where allauth looks for them; the admin's session stays what it is."""
     engine = import_module(settings.SESSION_ENGINE)
     admins = getattr(request, "session", None)
-    key = request.COOKIES.get(cookie_name())
-    if key is None:
+    sent = _KEY.fullmatch(request.COOKIES.get(cookie_name(), ""))
+    if sent is None:
         engine.SessionStore.clear_expired()
-    request.session = engine.SessionStore(key)
+    request.session = engine.SessionStore(None if sent is None else sent[0])
     request.session.set_expiry(SECONDS)
     try:
         yield

@@ -105,6 +105,15 @@ def test_the_cookie_of_a_sign_in_under_way_signs_nobody_in(browser, theirs, clie
     assert settings.SESSION_COOKIE_NAME not in browser.api.cookies
 
 
+@pytest.mark.parametrize("cookie", ['"\\000aaaaaaaaaa"', "x", "", "a" * 3000, "'; DROP TABLE users", "ä" * 32])
+def test_a_cookie_that_is_not_ours_is_none(cookie, browser, theirs):
+    theirs.set(ann=ANN)
+    answer = browser.api.get(f"{OAUTH}oidc/callback", {"state": "x", "code": "y"}, HTTP_COOKIE=f"oauth={cookie}")
+    assert answer.status_code == 400
+    begun = browser.api.get(f"{OAUTH}oidc/login", HTTP_COOKIE=f"oauth={cookie}")
+    assert begun.status_code == 302 and re.fullmatch("[a-z0-9]{32}", begun.cookies["oauth"].value)
+
+
 def test_a_finished_sign_in_leaves_no_session_behind(browser, theirs):
     theirs.set(ann=ANN)
     browser.sign_in()
