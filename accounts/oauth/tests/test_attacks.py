@@ -443,6 +443,7 @@ def test_one_subject_of_two_issuers_is_two_people(browser, theirs, make_user):
         "https://evil.example",
         "https://app.example.com.evil.example",
         "https://app.example.com@evil.example",
+        "https://evil.example@app.example.com",
         "https://app.example.com:443@evil.example/",
         "https://app.example.com\\@evil.example",
         "https://evil.example\\.app.example.com",
