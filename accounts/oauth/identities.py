@@ -30,10 +30,9 @@ def ticket(account: Account, provider_id: str) -> str:
 
 def whose(raw: str, provider_id: str) -> Account:
     """Whose ticket it is, used up; BadRequest for a bad one."""
-    used = one_time.use(raw, Purpose.LINK)
-    if used.data["provider"] != provider_id:
+    if one_time.peek(raw, Purpose.LINK).data["provider"] != provider_id:
         raise BadRequest(one_time.BAD)
-    return used.account
+    return one_time.use(raw, Purpose.LINK).account
 
 
 def proof(account: Account, person: Person) -> str:
@@ -50,9 +49,10 @@ def proof(account: Account, person: Person) -> str:
 
 def link(account: Account, raw: str) -> ExternalIdentity:
     """Add what is proved; BadRequest for a bad proof or somebody else's, Conflict for somebody else's identity."""
-    used = one_time.use(raw, Purpose.LINKED)
-    if (used.account.realm_key, used.account.account_id) != (account.realm_key, account.account_id):
+    proved = one_time.peek(raw, Purpose.LINKED).account
+    if (proved.realm_key, proved.account_id) != (account.realm_key, account.account_id):
         raise BadRequest(one_time.BAD)
+    used = one_time.use(raw, Purpose.LINKED)
     with transaction.atomic():
         made = arrival.link(account, Person(**used.data))
         mailing.post("identity_linked", account, data={"provider": made.provider})

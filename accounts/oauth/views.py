@@ -120,10 +120,10 @@ class ExchangeView(_OAuthView):
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
         realm = self.named_realm(given)
-        used = one_time.use(given["code"], Purpose.EXCHANGE)
-        verifier = given.get("code_verifier", "")
-        if used.account.realm_key != realm.key or not redirects.answers(verifier, used.data["code_challenge"]):
+        found = one_time.peek(given["code"], Purpose.EXCHANGE, realm)
+        if not redirects.answers(given.get("code_verifier", ""), found.data["code_challenge"]):
             raise BadRequest(one_time.BAD)
+        used = one_time.use(given["code"], Purpose.EXCHANGE, realm)
         return Response(_signed_in(used.account, used.data["provider"], request))
 
 
