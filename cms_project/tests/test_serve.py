@@ -126,3 +126,19 @@ def test_several_workers_start_in_production_when_redis_connects_them(serve):
     output = process.communicate(timeout=20)[0]
     assert process.returncode == 0, output
     assert output.startswith("Applying migrations") and "2 listens on" in output
+
+
+def test_links_lead_to_the_port_that_is_served(serve, tmp_path):
+    process, base = serve()
+    wait_until_it_answers(process, base)
+    answer = httpx.post(
+        f"{base}/api/v1/auth/register", json={"email": "ann@example.com", "password": "correct-horse-7"}
+    )
+    assert answer.status_code == 201  # the first account, verified as it is made
+    mate = {"email": "ben@example.com", "password": "correct-horse-7"}
+    assert httpx.post(f"{base}/api/v1/auth/register", json=mate).status_code == 201
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not list((tmp_path / "mail").glob("*")):
+        time.sleep(0.1)
+    [mail] = (tmp_path / "mail").glob("*")
+    assert f"{base}/verify?token=" in mail.read_text().replace("=\n", "").replace("=3D", "=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from argparse import ArgumentParser
@@ -32,6 +33,7 @@ class Command(BaseCommand):
             refuse_unsafe(workers)
         except ImproperlyConfigured as fault:
             raise CommandError(str(fault)) from fault
+        _link_to(port)
         self.stdout.write("Applying migrations …")
         migrate()
         address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
@@ -53,6 +55,13 @@ class Command(BaseCommand):
         self.stdout.write("  python manage.py createsuperuser")
         if settings.PRODUCTION:
             self.stdout.write(f"One-time set-up token: {first_account.new_token()}")
+
+
+def _link_to(port: int) -> None:
+    """Have links in mails lead to the port that is served, where BASE_URL does not say better; also in workers."""
+    if port != settings.PORT and settings.BASE_URL == f"http://127.0.0.1:{settings.PORT}":
+        os.environ["BASE_URL"] = settings.BASE_URL = f"http://127.0.0.1:{port}"
+        settings.CSRF_TRUSTED_ORIGINS = [settings.BASE_URL]
 
 
 def _run(host: str, port: int, workers: int) -> None:
