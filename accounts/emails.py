@@ -86,7 +86,8 @@ def request_email_change(account: Account, password: str, email: str) -> None:
 def post_email_change(account: Account, email: str) -> None:
     """The same for somebody who has shown the password."""
     free = realms.of(account).find(email) is None
-    mailing.post("change_email", account if free else None, to=email if free else "", data={"email": email})
+    data = {"email": email, "stamp": account.credential_stamp()}
+    mailing.post("change_email", account if free else None, to=email if free else "", data=data)
 
 
 def change_email(token: str, realm: Realm | None = None) -> Account:
@@ -141,9 +142,12 @@ def _reset(draft: Draft) -> Mapping[str, Any] | None:
 
 
 @template("change_email")
-def _change_email(draft: Draft) -> Mapping[str, Any]:
+def _change_email(draft: Draft) -> Mapping[str, Any] | None:
+    """Nothing where the password, the address or the role changed since it was asked for: the mail may be late."""
     account = _to(draft)
     email = draft.mail.data["email"]
+    if draft.mail.data["stamp"] != account.credential_stamp():
+        return None
     link = _link_with_token("change-email", account, Purpose.CHANGE_EMAIL, {"email": email})
     return {"account": account, "email": email, "link": link}
 

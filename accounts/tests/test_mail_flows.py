@@ -144,6 +144,18 @@ def test_a_new_address_counts_once_its_link_is_followed(register, anonymous):
     assert the_mail("ann@example.com").subject == "Your e-mail address was changed"
 
 
+def test_a_change_that_was_asked_for_before_the_password_changed_is_not_mailed(register, anonymous):
+    access = register()["access_token"]
+    mailing.send_due()
+    mail.outbox.clear()
+    body = {"new_email": "thief@example.com", "password": PASSWORD}
+    assert anonymous.post(f"{AUTH}change-email", body, HTTP_AUTHORIZATION=f"Bearer {access}").status_code == 200
+    user = User.objects.get(email="ann@example.com")
+    user.set_password("another-staple-7")
+    user.save()
+    assert mailing.send_due() == 0 and not mail.outbox and not Mail.objects.exists()
+
+
 def test_a_taken_address_answers_alike_and_changes_nothing(register, anonymous):
     access = register()["access_token"]
     mailing.send_due()
