@@ -12,6 +12,7 @@ from accounts.models.owned import Account
 from accounts.realms import Realm
 from accounts.tokens import Client, TokenPair
 from core.errors import Forbidden, Unauthorized, ValidationFailed
+from core.ratelimit import client_key
 
 BAD_LOGIN = "Incorrect username/email or password"
 DISABLED = "This account is disabled."
@@ -65,14 +66,19 @@ def admit(account: Account, method: str, client: Client) -> SignedIn | Pending:
     if not account.is_active:
         raise Forbidden(DISABLED)
     if account.two_fa_enabled:
-        asked = two_factor.challenge(account, method)
+        asked = two_factor.challenge(account, method, client_key(client.address))
         return Pending(account, asked.raw, asked.by_mail)
     return _open(account, method, client)
 
 
 def complete(realm: Realm, code: str, client: Client, *, challenge: str = "", account_id: str = "") -> SignedIn:
-    """Sign in with the code of a challenge, or of that account's newest one. Unauthorized for a bad one."""
-    account, method = two_factor.answer(realm, code, challenge=challenge, account_id=account_id)
+    """Sign in with the code of a challenge, or of the newest one that this client has for the account.
+
+    Unauthorized for a bad one, Forbidden where the account is disabled.
+    """
+    account, method = two_factor.answer(
+        realm, code, challenge=challenge, account_id=account_id, client=client_key(client.address)
+    )
     if not account.is_active:
         raise Forbidden(DISABLED)
     return _open(account, f"{method}+2fa", client)

@@ -67,8 +67,8 @@ class Status:
 # --- a sign-in that needs a code -------------------------------------------------------------
 
 
-def challenge(account: Account, method: str) -> Asked:
-    """A new challenge for a sign-in by ``method``; the account's earlier ones end.
+def challenge(account: Account, method: str, client: str = "") -> Asked:
+    """A new challenge for a sign-in by ``method`` from ``client``; the account's earlier ones end.
 
     RateLimited after too many wrong codes.
     """
@@ -85,6 +85,7 @@ def challenge(account: Account, method: str) -> Asked:
             digest=_digest(raw),
             stamp=account.credential_stamp(),
             method=method,
+            client=client,
             created=now,
             sent=now,
             expires=now + timedelta(minutes=settings.TWO_FA_CODE_EXPIRE_MINUTES),
@@ -95,12 +96,13 @@ def challenge(account: Account, method: str) -> Asked:
 
 
 def answer(
-    realm: Realm, code: str, *, challenge: str = "", account_id: str = "", challenge_id: str = ""
+    realm: Realm, code: str, *, challenge: str = "", account_id: str = "", challenge_id: str = "", client: str = ""
 ) -> tuple[Account, str]:
     """Whose challenge the code answers, and by which method they sign in; Unauthorized for any other code.
 
-    The challenge is named by its secret, by its account (whose newest it is), or by
-    its id. The try is counted before the code is looked at, so more than five never
+    The challenge is named by its secret, by its id, or by its account (whose newest it
+    is) where ``client`` asked for it: ids of accounts are no secret, and nobody else
+    is to use up its tries. The try is counted before the code is looked at, so more than five never
     are, however many come at once.
     """
     open_ones = _open(realm).filter(attempts__lt=TRIES)
@@ -109,7 +111,7 @@ def answer(
     elif challenge_id:
         wanted = open_ones.filter(pk=challenge_id)
     else:
-        wanted = open_ones.filter(account_id=account_id).exclude(method=BROWSER)
+        wanted = open_ones.filter(account_id=account_id, client=client).exclude(method=BROWSER)
     found = wanted.order_by("-created").first()
     if found is None or not open_ones.filter(pk=found.pk).update(attempts=F("attempts") + 1):
         raise Unauthorized(BAD_CODE)

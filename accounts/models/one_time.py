@@ -33,6 +33,7 @@ class Challenge(Owned):
     code_digest = models.CharField(max_length=64, blank=True)  # of the mailed code; empty until it is mailed
     stamp = models.CharField(max_length=32)
     method = models.CharField(max_length=40)  # of the sign-in to come
+    client = models.CharField(max_length=45, blank=True)  # who asked for it, as they are counted
     attempts = models.PositiveSmallIntegerField(default=0)
     resends = models.PositiveSmallIntegerField(default=0)
     created = models.DateTimeField(default=clock.now)

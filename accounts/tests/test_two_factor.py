@@ -211,6 +211,30 @@ def test_the_account_s_id_stands_for_its_newest_challenge(guarded, member, login
     assert by_id(guarded, second) == 401
 
 
+def test_who_only_knows_the_account_s_id_uses_up_none_of_its_tries(guarded, anonymous):
+    def guess(address):
+        body = {"user_id": str(guarded.pk), "code": "000000"}
+        return APIClient(REMOTE_ADDR=address).post(f"{AUTH}verify-2fa", body).status_code
+
+    def ask(address):
+        credentials = {"username": "owner", "password": PASSWORD}
+        return APIClient(REMOTE_ADDR=address).post(f"{AUTH}login", credentials)
+
+    for _ in range(6):
+        asked = ask("2001:db8:1:2::3")
+        assert asked.status_code == 200
+        for _ in range(5):
+            assert guess("198.51.100.9") == guess("2001:db8:1:3::3") == 401
+        assert Challenge.objects.order_by("-created").first().attempts == 0
+    code = mailed_code()
+    at_home = APIClient(REMOTE_ADDR="2001:db8:1:2:ffff::9")  # the same network, as counted everywhere
+    answer = at_home.post(f"{AUTH}verify-2fa", {"user_id": str(guarded.pk), "code": code})
+    assert answer.status_code == 200 and SignIn.objects.count() == 1
+
+    asked = ask("203.0.113.5").json()["challenge"]
+    assert verify(asked, mailed_code()) == 200, "the challenge itself is good from anywhere"
+
+
 @pytest.mark.parametrize("code", ["12345", "1234567", "12345678", "1234567890", "", None, 123456, [], "1" * 5000])
 def test_a_code_of_another_length_is_422(guarded, login, anonymous, code):
     asked = login()
