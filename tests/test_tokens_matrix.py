@@ -254,6 +254,7 @@ SET_NEW = {"new_password": NEW, "password_confirm": NEW}
 NEWCOMER = {"email": "newcomer@example.com", "password": PASSWORD, "username": "newcomer"}
 ACCESS = frozenset().union(*(both(realm, "access") for realm in REALMS))
 
+PAGES = ("/verify", "/change-email", "/reset-password")
 PLACES: list[Place] = []
 for _realm in REALMS:
     _keys = KEYS if _realm == "users" else frozenset()
@@ -294,6 +295,10 @@ PLACES += [
         "X-API-Key", KEYS, lambda shown, kind: send("GET", path("signed_in"), x_api_key=shown.raw[kind]), always(401)
     ),
     Place("me by cookie", frozenset({"session"}), cookie("GET", auth("users", "me")), always(401)),
+    *(
+        Place(url, both("users", "access"), bearer("GET", url), lambda kind, raw: 403 if kind in KEYS else 401)
+        for url in ("/api/profile", "/api/v1/users/me", "/api/v1/auth/sessions", "/api/auth/sessions")
+    ),
     Place("/verify", kinds("verify"), form("/verify"), always(400)),
     Place("/change-email", kinds("change-email"), form("/change-email"), always(400)),
     Place("/reset-password", kinds("reset"), form("/reset-password", **SET_NEW), always(400)),
@@ -374,7 +379,7 @@ def test_each_token_opens_what_it_is_for(first: str, way: str, shown: Shown, way
         kinds("verify") | kinds("change-email") | kinds("reset") | kinds("exchange") | kinds("challenge") | {"invite"}
     )
     once |= frozenset(kind for kind in shown.raw if "refresh" in kind)
-    for place in sorted(PLACES, key=lambda place: place.name.startswith("/") == (first == "the API")):
+    for place in sorted(PLACES, key=lambda place: (place.name in PAGES) == (first == "the API")):
         for kind in sorted(place.takes):
             if "logout" in place.name and not kind.endswith("to leave"):
                 continue

@@ -19,6 +19,7 @@ from accounts.principals import ADMIN_ROLES, STAFF_COLLECTION
 from core import clock
 
 models.CharField.register_lookup(Lower)  # email__lower=, served by the unique indexes below
+_CREDENTIALS = frozenset({"password", "email", "role"})
 
 
 class Role(models.TextChoices):
@@ -84,8 +85,8 @@ class User(AbstractBaseUser):
 
     Whatever is signed in the account's name (tokens, sessions) carries
     :meth:`credential_stamp`, so a change of password, e-mail, role or token key
-    ends it; an account saved while closed gets a new token key, so nothing
-    issued before comes back with it.
+    ends it; an account saved with such a change, or while closed, gets a new token
+    key, so nothing issued before comes back with an earlier address or role.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -115,6 +116,7 @@ class User(AbstractBaseUser):
 
     last_login = None  # ours is last_login_at
     realm_key = STAFF_COLLECTION  # see accounts/realms.py
+    _stored: dict[str, Any] | None = None  # the credentials as the database has them
     second_factor_shown = False  # in this request; without it no session is opened where it is needed
 
     objects: ClassVar[UserManager] = UserManager()
@@ -154,12 +156,30 @@ class User(AbstractBaseUser):
         # No form shows deleted_at, and Django skips a constraint whose condition a form leaves out.
         super().validate_constraints(exclude=set(exclude or ()) - {"deleted_at"})
 
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> User:
+        user = super().from_db(*args, **kwargs)
+        user._stored = user._credentials()
+        return user
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self._stored = self._credentials()
+
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self.is_active or self.deleted_at is not None:
+        fields = kwargs.get("update_fields")
+        writes = fields is None or not _CREDENTIALS.isdisjoint(fields)
+        moved = writes and self._stored is not None and self._stored != self._credentials()
+        if moved or not self.is_active or self.deleted_at is not None:
             self.token_key = new_token_key()
-            if kwargs.get("update_fields") is not None:
-                kwargs["update_fields"] = {*kwargs["update_fields"], "token_key"}
+            if fields is not None:
+                kwargs["update_fields"] = {*fields, "token_key"}
         super().save(*args, **kwargs)
+        self._stored = self._credentials()
+
+    def _credentials(self) -> dict[str, Any]:
+        """What a sign-in rests on besides the token key; None for what was not read."""
+        return {name: self.__dict__.get(name) for name in _CREDENTIALS}
 
     def soft_delete(self) -> None:
         """Hide the account, and leave nothing by which anybody signs in as it."""

@@ -9,10 +9,11 @@ import jwt
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken as StockAccessToken
 
-from accounts import realms, tokens
-from accounts.models import SignIn
+from accounts import api_keys, one_time, realms, tokens
+from accounts.models import SignIn, User
+from accounts.one_time import Purpose
 from accounts.principals import Principal
-from core.errors import Unauthorized
+from core.errors import BadRequest, Unauthorized
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 
@@ -154,3 +155,30 @@ def test_expired_sign_ins_are_swept_out_at_the_next_login(owner, pair):
     SignIn.objects.update(expires="2020-01-01T00:00:00Z")
     tokens.issue(owner)
     assert SignIn.objects.count() == 1
+
+
+@pytest.mark.parametrize("there", [{"role": "admin"}, {"email": "elsewhere@example.com"}])
+def test_an_earlier_address_or_role_brings_no_token_back(there, pair, owner):
+    link, (_, key) = one_time.make(owner, Purpose.RESET), api_keys.make(owner, name="test", access="read")
+    back = {name: getattr(owner, name) for name in there}
+    for change in (there, back):
+        user = User.objects.get(pk=owner.pk)
+        for name, value in change.items():
+            setattr(user, name, value)
+        user.save(update_fields=[*change])
+    for raw in (pair.access, key):
+        with pytest.raises(Unauthorized):
+            tokens.principal_from_token(raw)
+    with pytest.raises(Unauthorized):
+        tokens.refresh(realms.staff(), pair.refresh)
+    with pytest.raises(BadRequest):
+        one_time.use(link, Purpose.RESET)
+
+
+def test_what_else_changes_of_an_account_ends_no_token(pair, owner):
+    user = User.objects.get(pk=owner.pk)
+    user.name, user.verified = "Another", False
+    user.save()
+    user.refresh_from_db()
+    user.save()
+    assert tokens.principal_from_token(pair.access).fields["name"] == "Another"
