@@ -57,7 +57,8 @@ def request_reset(realm: Realm, email: str) -> None:
 def reset(token: str, password: str, wanted: Realm | None = None) -> Account:
     """Set a new password. BadRequest as in :func:`verify`, DRF's ValidationError for a bad password.
 
-    Who got the mail has proved the address too.
+    Who got the mail has proved the address too. No linked provider signs in any more: whoever
+    linked it need not have been the owner, and one that vouches for the address links itself anew.
     """
     account = one_time.peek(token, Purpose.RESET, wanted).account
     realm = realms.of(account)
@@ -68,6 +69,7 @@ def reset(token: str, password: str, wanted: Realm | None = None) -> Account:
     encoded = make_password(password)
     with transaction.atomic():
         account = one_time.use(token, Purpose.RESET).account
+        reclaim.unlink(account)
         if not account.verified:
             reclaim.shut(account)
             account = realm.set_verified(account)

@@ -24,6 +24,14 @@ def take_over(account: Account) -> Account:
     return account
 
 
+def unlink(account: Account) -> None:
+    """End every way in by a provider; the account is told of each."""
+    rows = ExternalIdentity.objects.of(account)
+    for row in rows:
+        mailing.post("identity_unlinked", account, data={"provider": row.provider})
+    rows.delete()
+
+
 def shut(account: Account) -> None:
     """End every way in but the password: sign-ins, keys, identities, second factors, links under way."""
     now = clock.now()

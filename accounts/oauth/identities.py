@@ -16,6 +16,7 @@ from accounts.one_time import Purpose
 from core import clock
 from core.errors import BadRequest, Conflict, NotFound
 
+NOT_VERIFIED = "Please verify your email before linking another account"
 LAST = "This is the only way into your account. Set a password first."
 
 
@@ -24,7 +25,8 @@ def of(account: Account) -> OwnedQuerySet:
 
 
 def ticket(account: Account, provider_id: str) -> str:
-    """With which the account's browser begins the way to a provider."""
+    """With which the account's browser begins the way to a provider; BadRequest before the address is verified."""
+    _check_verified(account)
     return one_time.make(account, Purpose.LINK, {"provider": provider_id})
 
 
@@ -48,7 +50,12 @@ def proof(account: Account, person: Person) -> str:
 
 
 def link(account: Account, raw: str) -> ExternalIdentity:
-    """Add what is proved; BadRequest for a bad proof or somebody else's, Conflict for somebody else's identity."""
+    """Add what is proved.
+
+    BadRequest for a bad proof or somebody else's and before the address is verified,
+    Conflict for somebody else's identity.
+    """
+    _check_verified(account)
     proved = one_time.peek(raw, Purpose.LINKED).account
     if (proved.realm_key, proved.account_id) != (account.realm_key, account.account_id):
         raise BadRequest(one_time.BAD)
@@ -77,3 +84,9 @@ def unlink(account: Account, identity_id: str, keep: object = None) -> None:
         by_it = [f"oauth:{row.provider}", f"oauth:{row.provider}+2fa"]
         SignIn.objects.of(account).filter(revoked=None, method__in=by_it).exclude(pk=keep).update(revoked=clock.now())
         mailing.post("identity_unlinked", account, data={"provider": row.provider})
+
+
+def _check_verified(account: Account) -> None:
+    """Until then it may be somebody else's address, who would find our provider linked when they come."""
+    if not account.verified:
+        raise BadRequest(NOT_VERIFIED)

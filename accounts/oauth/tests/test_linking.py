@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core import mail
 
-from accounts import mailing
+from accounts import mailing, realms
 from accounts.models import ExternalIdentity, SignIn, User
 from accounts.oauth.tests.conftest import ANN, APP, AUTH, OAUTH, query_of
 
@@ -184,3 +186,39 @@ def test_nobody_has_identities(theirs, anonymous):
     assert anonymous.post(IDENTITIES, {"code": "x"}).status_code == 401
     assert anonymous.post(f"{IDENTITIES}/oidc/link").status_code == 401
     assert anonymous.delete(f"{IDENTITIES}/1").status_code == 401
+
+
+def test_nothing_is_linked_before_the_address_is_verified(make_user, as_user, browser, theirs):
+    theirs.set(ann=ANN)
+    ann = make_user("ann", verified=False)
+    signed_in = as_user(ann)
+    refused = signed_in.post(f"{IDENTITIES}/oidc/link", {})
+    assert refused.status_code == 400 and "verify" in refused.json()["detail"]
+    ann.verified = True
+    ann.save()
+    proof = browser.sign_in(**start(signed_in)).json()["code"]
+    ann.verified = False
+    ann.save()
+    assert signed_in.post(IDENTITIES, {"code": proof}).status_code == 400
+    assert not ExternalIdentity.objects.exists()
+
+
+def test_a_reset_ends_the_ways_in_by_providers_of_a_verified_account_too(make_user, browser, theirs, anonymous):
+    """Whoever registered the address may have come by one before its owner verified it."""
+    theirs.set(mallory={**ANN, "sub": "mallory-1", "email": "ann@example.com", "email_verified": False})
+    made = browser.sign_in(login="mallory").json()
+    user = User.objects.get(pk=made["user"]["id"])
+    realms.staff().set_verified(user)  # Ann has followed the link of a mail
+    anonymous.post(f"{AUTH}request-password-reset", {"email": "ann@example.com"})
+    mailing.send_due()
+    token = re.search(r"reset-password\?token=([\w-]+)", mail.outbox[-1].body)[1]
+    answer = anonymous.post(f"{AUTH}reset-password", {"token": token, "new_password": "another-staple-7"})
+    assert answer.status_code == 200 and not ExternalIdentity.objects.exists()
+    assert browser.sign_in(login="mallory").status_code == 409
+    mailing.send_due()
+    assert [sent.subject for sent in mail.outbox][-2:] == [
+        "Acme was removed from your account",
+        "Your password was changed",
+    ]
+    theirs.set(ann=ANN)
+    assert browser.sign_in().json()["user"]["id"] == made["user"]["id"]  # links itself anew
