@@ -17,7 +17,9 @@ from django.db import transaction
 
 from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, Principal
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
+
+CHANGED_MEANWHILE = "The account has been changed meanwhile. Please try again."
 
 
 class Realm(ABC):
@@ -73,17 +75,32 @@ class Realm(ABC):
         """
         return self.set_hash(account, make_password(password))
 
-    @abstractmethod
     def set_hash(self, account: Account, encoded: str) -> Account:
-        """A new password by its hash; everything signed in ends."""
-
-    def renew_hash(self, account: Account, encoded: str) -> Account | None:
-        """Another hash of the same password; None where it has become another one since the account was read."""
+        """A new password by its hash; everything signed in ends. Conflict as of :meth:`hold`."""
         with transaction.atomic():
-            fresh = self.get(account.account_id)
-            if fresh is None or fresh.password != account.password:
-                return None
-            return self.set_hash(fresh, encoded)
+            self.hold(account)
+            return self._write_hash(account, encoded)
+
+    def renew_hash(self, account: Account, encoded: str) -> Account:
+        """Another hash of the same password. Conflict as of :meth:`hold`."""
+        return self.set_hash(account, encoded)
+
+    def hold(self, account: Account) -> None:
+        """Inside a transaction: nobody else changes the account until it ends.
+
+        Conflict where its credentials have changed since it was read: whoever has shown
+        the password that it had then has shown nothing any more.
+        """
+        if self._locked_stamp(account) != account.credential_stamp():
+            raise Conflict(CHANGED_MEANWHILE)
+
+    @abstractmethod
+    def _write_hash(self, account: Account, encoded: str) -> Account:
+        """The account, held, with another hash."""
+
+    @abstractmethod
+    def _locked_stamp(self, account: Account) -> str | None:
+        """The credential stamp of what is stored, locked until the transaction ends; None where nothing is."""
 
     @abstractmethod
     def check_new_password(self, password: str, account: Account | None) -> str:

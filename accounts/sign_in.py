@@ -11,7 +11,7 @@ from accounts import passwords, realms, tokens, two_factor
 from accounts.models.owned import Account
 from accounts.realms import Realm
 from accounts.tokens import Client, TokenPair
-from core.errors import Forbidden, Unauthorized, ValidationFailed
+from core.errors import Conflict, Forbidden, Unauthorized, ValidationFailed
 from core.ratelimit import client_key
 
 BAD_LOGIN = "Incorrect username/email or password"
@@ -50,12 +50,13 @@ def identify(realm: Realm, identifier: str, password: str) -> Account:
         raise Unauthorized(BAD_LOGIN)
     if not passwords.is_old(account.password):
         return account
-    renewed = realm.renew_hash(account, make_password(password))
-    if renewed is None:  # somebody else was quicker
+    try:
+        return realm.renew_hash(account, make_password(password))
+    except Conflict:  # somebody else was quicker
         renewed = realm.get(account.account_id)
         if not passwords.is_right(renewed, password) or renewed is None:
-            raise Unauthorized(BAD_LOGIN)
-    return renewed
+            raise Unauthorized(BAD_LOGIN) from None
+        return renewed
 
 
 def admit(account: Account, method: str, client: Client) -> SignedIn | Pending:
@@ -85,7 +86,10 @@ def complete(realm: Realm, code: str, client: Client, *, challenge: str = "", ac
 
 
 def change_password(account: Account, current: str, new: str, client: Client) -> SignedIn:
-    """Set an acceptable new password; all that was signed in ends, and the caller starts anew."""
+    """Set an acceptable new password; all that was signed in ends, and the caller starts anew.
+
+    ValidationFailed for a wrong current one, Conflict where the account was changed meanwhile.
+    """
     if not passwords.is_right(account, current):
         raise ValidationFailed(fields={"current_password": [WRONG_PASSWORD]})
     encoded = make_password(new)

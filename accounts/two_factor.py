@@ -220,15 +220,22 @@ def renew_recovery_codes(account: Account, password: str) -> list[str]:
     _ask_password(account, password)
     if not totp.is_on(account):
         raise BadRequest(NO_APP)
-    return totp.renew_recovery_codes(account)
+    with transaction.atomic():
+        realms.of(account).hold(account)
+        return totp.renew_recovery_codes(account)
 
 
 def disable(account: Account, password: str) -> None:
-    """No second factor any more, of any kind; asks for the password (Unauthorized)."""
+    """No second factor any more, of any kind; asks for the password.
+
+    Unauthorized for a wrong one, Conflict where the account was changed meanwhile.
+    """
     _ask_password(account, password)
     if not account.two_fa_enabled:
         raise BadRequest(NOT_ON)
-    lift(account)
+    with transaction.atomic():
+        realms.of(account).hold(account)
+        lift(account)
 
 
 def lift(account: Account) -> None:

@@ -82,8 +82,8 @@ def update(principal: Principal, user_id: str, changes: Mapping[str, Any]) -> tu
     with transaction.atomic():
         user = _locked(before, among_superadmins=may_step_down)
         _may_touch(principal, user)
-        if own and hashed is not None and user.password != before.password:
-            raise Conflict("The password has been changed meanwhile.")
+        if own and (moves or hashed is not None):
+            users.USERS.hold(before)
         for name in (*PROFILE, *OF_ADMINS, "role"):
             if name in changes:
                 setattr(user, name, changes[name])

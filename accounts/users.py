@@ -91,22 +91,23 @@ class Users(Realm):
             emails.send_verification(user)
         return user
 
-    def set_hash(self, account: Account, encoded: str) -> User:
+    def renew_hash(self, account: Account, encoded: str) -> Account:
+        """API keys go on: nobody has changed the password."""
+        stamp = account.credential_stamp()
+        with transaction.atomic():
+            renewed = super().renew_hash(account, encoded)
+            api_keys.keep(_user(renewed), stamp)
+        return renewed
+
+    def _write_hash(self, account: Account, encoded: str) -> User:
         user = _user(account)
         user.password = encoded
         user.save(update_fields=["password", "updated"])
         return user
 
-    def renew_hash(self, account: Account, encoded: str) -> User | None:
-        """API keys go on: nobody has changed the password."""
-        user = _user(account)
-        stamp, known = user.credential_stamp(), User.objects.filter(pk=user.pk, password=user.password)
-        with transaction.atomic():
-            if not known.update(password=encoded):
-                return None
-            user.password = encoded
-            api_keys.keep(user, stamp)
-        return user
+    def _locked_stamp(self, account: Account) -> str | None:
+        found = User.objects.select_for_update().filter(pk=_user(account).pk).first()
+        return None if found is None else found.credential_stamp()
 
     def check_new_password(self, password: str, account: Account | None) -> str:
         return passwords.acceptable(password, None if account is None else _user(account))

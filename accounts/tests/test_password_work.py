@@ -19,6 +19,7 @@ from accounts import api_keys, hashers, passwords, realms, sign_in
 from accounts.models import Mail, User
 from accounts.tokens import Client
 from core import hashing
+from core.errors import Conflict
 
 pytestmark = pytest.mark.engine
 
@@ -219,7 +220,8 @@ def test_a_renewal_does_not_undo_a_change_of_the_password(make_user: Callable[..
     stale = make_user("ann")
     User.objects.get(pk=stale.pk).set_password("x")
     User.objects.filter(pk=stale.pk).update(password=make_password("another-long-password"))
-    assert realms.staff().renew_hash(stale, make_password(PASSWORD)) is None
+    with pytest.raises(Conflict):
+        realms.staff().renew_hash(stale, make_password(PASSWORD))
     assert login("ann@example.com").status_code == 401
     assert login("ann@example.com", "another-long-password").status_code == 200
 

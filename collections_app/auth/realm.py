@@ -22,7 +22,7 @@ from accounts.realms import Realm
 from collections_app.api import forms
 from collections_app.auth import records
 from collections_app.auth.records import RecordAccount
-from collections_app.records import access, operations, passwords, query, read, validate, write
+from collections_app.records import access, operations, passwords, query, read, rows, validate, write
 from collections_app.records.codec import Record
 from collections_app.records.unit_of_work import unit_of_work
 from collections_app.rules import RuleEnv
@@ -92,8 +92,19 @@ class AuthCollection(Realm):
         except ValidationFailed as fault:
             raise ValidationFailed(_MORE_NEEDED.format(", ".join(fault.fields)), fields=fault.fields) from fault
 
-    def set_hash(self, account: Account, encoded: str) -> RecordAccount:
+    def _write_hash(self, account: Account, encoded: str) -> RecordAccount:
         return self._change(account, {"password": HashedPassword(encoded)})
+
+    def _locked_stamp(self, account: Account) -> str | None:
+        own = _own(account)
+
+        def unit(snapshot: Snapshot) -> Record | None:
+            collection = records.auth_collection(snapshot, self.key)
+            with unit_of_work(snapshot, SYSTEM):  # schema first, then rows, like all who change them
+                return rows.select(collection, own.account_id)
+
+        record = registry.with_schema(unit)
+        return None if record is None else records.stamp(record)
 
     def check_new_password(self, password: str, account: Account | None) -> str:
         collection = registry.current().get(self.key) if account is None else _own(account).collection
