@@ -43,6 +43,8 @@ def put(
         problems["type"] = [f"This setting is of type {setting.type}."]
     if len(json.dumps(value)) > MAX_VALUE_BYTES:
         problems["value"] = [f"A value takes at most {MAX_VALUE_BYTES:,} bytes."]
+    elif _is_beyond_integers(value):
+        problems["value"] = ["A whole number has at most 64 bits."]
     if problems:
         raise ValidationFailed(fields=problems)
     if setting is not None:
@@ -101,6 +103,13 @@ def read(value: Any, type: str) -> Any:
 def text(value: Any) -> str:
     """The same the other way."""
     return value if isinstance(value, str) else json.dumps(value).decode()
+
+
+def _is_beyond_integers(value: Any) -> bool:
+    """Whether a number in the value comes back from a database as an integer that no JSON writer takes."""
+    if isinstance(value, (dict, list)):
+        return any(map(_is_beyond_integers, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and abs(value) >= 2**63
 
 
 def _no(type: str) -> ValidationFailed:

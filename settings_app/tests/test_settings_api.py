@@ -131,6 +131,23 @@ def test_settings_are_for_admins_only(who, status, request, member, as_user, ano
     assert rows() == before
 
 
+@pytest.mark.parametrize("number", ["1e30", "-1e30", "1.7e308", "9223372036854775808.0", "18446744073709551616"])
+@pytest.mark.parametrize("value", ["%s", '[1, {"a": [%s]}]'])
+def test_a_number_that_no_database_gives_back_alike_is_refused(client, number, value):
+    body = '{"key": "big", "value": %s}' % (value % number)
+    answer = client.generic("POST", SETTINGS, body, content_type="application/json")
+    assert answer.status_code == 422 and list(answer.json()["fields"]) == ["value"]
+    assert not rows()
+    assert client.get(SETTINGS).status_code == client.get(CMS).status_code == 200
+
+
+@pytest.mark.parametrize("number", [9.2e18, -9.2e18, 2**63 - 1, -(2**63), 2**64 - 1, 1e-300, 0.1])
+def test_a_number_that_is_kept_comes_back(client, number):
+    assert client.post(SETTINGS, {"key": "big", "value": [number]}, format="json").status_code == 200
+    found = {entry["key"]: entry for entry in client.get(SETTINGS).json()}
+    assert found["big"]["value"] == [number]
+
+
 def test_unknown_parameters_are_refused(client):
     for path in (SETTINGS, f"{SETTINGS}/app", CMS, f"{CMS}/site_name"):
         assert client.get(f"{path}?x=1").status_code == 400
