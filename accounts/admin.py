@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from accounts import two_factor
 from accounts.models import Role, User
 from accounts.user_changes import keep_a_superadmin
+from core.addresses import email_address
 
 # The tables of allauth hold secrets, and who may do what to whose is not theirs to say: they have no pages here.
 for _config in apps.get_app_configs():
@@ -37,6 +38,9 @@ class AccountForm(forms.ModelForm):
             "email", "username", "name", "first_name", "last_name", "phone_number", "avatar_url", "bio",
             "public_name", "timezone", "language", "role", "verified", "is_active", "groups",
         )  # fmt: skip
+
+    def clean_email(self) -> str:
+        return email_address(self.cleaned_data["email"])
 
     def clean_new_password(self) -> str:
         password: str = self.cleaned_data["new_password"]

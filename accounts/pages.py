@@ -17,7 +17,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as InvalidAddress
-from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -34,6 +33,7 @@ from accounts.principals import ANONYMOUS, STAFF_COLLECTION
 from accounts.realms import Realm
 from accounts.shapes import RegisterSerializer
 from core import ratelimit
+from core.addresses import email_address
 from core.errors import BadRequest, DomainError, NotFound
 from core.routes import route
 
@@ -140,7 +140,7 @@ class LinkPage(Page):
 
     def ask_again(self, email: str, collection: str) -> HttpResponse:
         try:
-            validate_email(email)
+            email_address(email)
             self.mail_again(realms.get(collection) if collection else realms.staff(), email)
         except InvalidAddress:
             return self.ask(collection, 422, email=email[:254], errors={"email": ["Enter a valid e-mail address."]})

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from accounts import passwords
 from accounts.models import Role, User
 from core import clock
-from core.serializers import Flag, StrictSerializer, Text
+from core.serializers import Email, Flag, StrictSerializer, Text
 
 USERNAME = RegexValidator(
     re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
@@ -52,7 +52,7 @@ class ProfileSerializer(StrictSerializer):
 
 
 class _NewCredentials(StrictSerializer):
-    email = serializers.EmailField(max_length=254)
+    email = Email()
     password = Password(write_only=True)
     password_confirm = Password(write_only=True, required=False)
 
@@ -90,7 +90,7 @@ class UserUpdateSerializer(ProfileSerializer):
 
     aliases = {**ProfileSerializer.aliases, "old_password": "current_password", "email_verified": "verified"}
 
-    email = serializers.EmailField(required=False, max_length=254)
+    email = Email(required=False)
     password = Password(write_only=True, required=False)
     current_password = Password(
         write_only=True,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import ValidationError as InvalidAddress
 from rest_framework import serializers
 
+from core.addresses import MAX_CHARS, email_address
 from core.error_adapter import NON_FIELD
 
 
@@ -17,6 +19,19 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class Email(serializers.EmailField):
+    """An e-mail address as it is kept."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_CHARS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return email_address(super().to_internal_value(data))
+        except InvalidAddress:
+            return self.fail("invalid")
 
 
 class Flag(serializers.BooleanField):

@@ -21,7 +21,7 @@ from core import clock, ratelimit
 from core.envelope import AdminOnly, Enveloped, answer
 from core.errors import Forbidden, Unauthorized, ValidationFailed
 from core.query_string import MAX_LENGTH, SLICE, slice_of
-from core.serializers import StrictSerializer, Text
+from core.serializers import Email, StrictSerializer, Text
 
 BAD_LOGIN = "Invalid login credentials"
 NAMES = {
@@ -40,7 +40,7 @@ class EnvelopedRegisterSerializer(RegisterSerializer):
     """Registration in this surface's words: a login is needed, of four characters or more."""
 
     username = Text()
-    email = serializers.EmailField(max_length=254, error_messages={"invalid": "Email format is invalid"})
+    email = Email(error_messages={"invalid": "Email format is invalid"})
 
     def validate_username(self, username: str) -> str:
         if len(username) < 4:
@@ -99,9 +99,7 @@ class BaseSerializer(StrictSerializer):
     aliases = {"login": "username"}
 
     username = UserUpdateSerializer._declared_fields["username"]
-    email = serializers.EmailField(
-        required=False, max_length=254, error_messages={"invalid": "Email format is invalid"}
-    )
+    email = Email(required=False, error_messages={"invalid": "Email format is invalid"})
 
 
 class AnyProfileSerializer(StrictSerializer):

@@ -18,13 +18,11 @@ from accounts.models import Invite, Role, User
 from accounts.principals import Principal
 from core import clock
 from core.query_string import SLICE, slice_of
-from core.serializers import StrictSerializer
+from core.serializers import Email, StrictSerializer
 
 
 class InviteSerializer(StrictSerializer):
-    email = serializers.EmailField(
-        required=False, allow_blank=True, max_length=254, help_text="Who alone may use it, and gets it by mail."
-    )
+    email = Email(required=False, allow_blank=True, help_text="Who alone may use it, and gets it by mail.")
     role = serializers.ChoiceField(choices=Role.choices, required=False, help_text="What the account becomes.")
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.shapes import Password
-from core.serializers import StrictSerializer, Text
+from core.serializers import Email, StrictSerializer, Text
 
 MAX_TOKEN = 200
 RECOVERY = re.compile(r"[A-Za-z]{5}-?[A-Za-z]{5}")
@@ -85,21 +85,21 @@ class TokenSerializer(StrictSerializer):
 class RequestSerializer(StrictSerializer):
     """An address, and an auth collection where it is not one of ``users``."""
 
-    email = serializers.EmailField(max_length=254)
+    email = Email()
     collection = Text(required=False, allow_blank=True, max_length=100)
 
 
 class ResendSerializer(StrictSerializer):
     """Who is signed in needs to say nothing."""
 
-    email = serializers.EmailField(required=False, max_length=254)
+    email = Email(required=False)
     collection = Text(required=False, allow_blank=True, max_length=100)
 
 
 class ChangeEmailSerializer(StrictSerializer):
     aliases = {"email": "new_email"}
 
-    new_email = serializers.EmailField(max_length=254)
+    new_email = Email()
     password = Password(max_length=10_000)
 
 

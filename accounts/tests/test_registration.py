@@ -108,6 +108,22 @@ def test_a_bad_value_is_422_and_names_its_field(fields, bad, admin, anonymous):
     assert User.all_objects.count() == before
 
 
+# Their lower case is longer, or Django takes them for ASCII because it compares without case.
+ODD_ADDRESSES = [f"{'İ' * 100}@example.com", "ı@example.com", "ſam@example.com", "\u212aim@example.com"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("path", ["/api/v1/auth/register", "/api/register"])
+@pytest.mark.parametrize("email", [*ODD_ADDRESSES, f"{'a' * 60}@{'b' * 60}.{'c' * 60}.{'İ' * 60}.example"])
+def test_an_address_is_measured_as_it_is_kept_and_ascii_before_the_at(path, email, admin, anonymous):
+    body = {"email": email, "username": "evelyn", "login": "evelyn", "password": PASSWORD}
+    answer = anonymous.post(
+        path, {name: body[name] for name in body if name != ("username" if "v1" in path else "login")}
+    )
+    assert answer.status_code == 422 and list(answer.json()["fields"]) == ["email"], answer.content
+    assert User.all_objects.count() == 1
+
+
 def test_all_problems_are_told_at_once(admin, anonymous):
     answer = register(anonymous, email="x", password="123", username="!", wrong=1)
     assert set(answer.json()["fields"]) == {"email", "password", "username", "wrong"}

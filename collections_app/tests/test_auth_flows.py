@@ -193,7 +193,7 @@ def test_an_address_is_changed_by_the_link_in_the_mail(register, anonymous):
     register("taken@example.com")
     body = {"new_email": "New@example.com", "password": PASSWORD}
     assert anonymous.post(at("change-email"), body, **bearer(made["access_token"])).status_code == 200
-    token = token_of(the_mail("New@example.com"), "change-email")
+    token = token_of(the_mail("new@example.com"), "change-email")
     done = anonymous.post(at("confirm-email-change"), {"token": token})
     assert done.status_code == 200 and done.json()["user"]["email"] == "new@example.com"
     assert done.json()["user"]["verified"] is True
@@ -437,3 +437,13 @@ def test_a_renamed_collection_keeps_its_accounts_signed_in(register, anonymous, 
     assert anonymous.get(at("me"), **bearer(made["access_token"])).status_code == 404
     records = anonymous.get("/api/v1/collections/clients/records", **bearer(made["access_token"]))
     assert [item["id"] for item in records.json()["items"]] == [made["id"]]  # the rule names the collection
+
+
+@pytest.mark.parametrize("email", ["İ" * 100 + "@example.com", "ı@example.com", "\u212aim@example.com"])
+def test_an_address_is_measured_as_it_is_kept_and_ascii_before_the_at(email, register, anonymous, customers):
+    access = register()["access_token"]
+    body = {"email": email, "password": PASSWORD}
+    assert anonymous.post(at("register"), body).status_code == 422
+    assert anonymous.post("/api/v1/collections/customers/records", body).status_code == 422
+    moved = anonymous.post(at("change-email"), {"new_email": email, "password": PASSWORD}, **bearer(access))
+    assert moved.status_code == 422 and not Mail.objects.filter(template="change_email").exists()

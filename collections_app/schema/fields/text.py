@@ -11,11 +11,12 @@ from typing import Any
 import nh3
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator, validate_email
+from django.core.validators import URLValidator
 from django.db import models
 from rest_framework import serializers
 
 from collections_app.schema.fields.base import FieldType, InvalidOptions, InvalidValue
+from core.addresses import email_address
 
 _LENGTH_KEYS = frozenset({"min_length", "max_length", "pattern"})
 MAX_PATTERN = 500
@@ -126,15 +127,12 @@ class Email(Text):
     keeps_empty_text = False
 
     def normalise(self, field: Any, text: str) -> str:
-        text = text.strip()
         try:
-            if len(text) > 254:
-                raise ValidationError("too long")
-            validate_email(text)
+            kept = email_address(text)
         except ValidationError as error:
             raise InvalidValue("Enter a valid email address.") from error
         # The account's own address identifies it, so its case must not.
-        return text.lower() if field.system else text
+        return kept if field.system else text.strip()
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         return {**super().json_schema(field), "format": "email"}
