@@ -21,13 +21,14 @@ from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthProcess
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 
 from accounts.oauth import protocols
 from accounts.oauth.arrival import Person
 from accounts.oauth.outgoing import logger
 from accounts.oauth.providers import Provider
+from core.addresses import email_address
 from core.errors import BadRequest, Forbidden, ServiceUnavailable
 
 FOREIGN = "This sign-in was not begun in this browser, took too long, or is over already. Please begin again."
@@ -155,7 +156,12 @@ def _own_session(request: HttpRequest) -> Iterator[None]:
 
 def _person(provider: Provider, login: SocialLogin) -> Person:
     known = login.profile
-    addresses = sorted(login.email_addresses, key=lambda one: (one.verified, one.primary), reverse=True)
+    addresses = [
+        (address, one.verified is True)
+        for one in sorted(login.email_addresses, key=lambda one: (one.verified, one.primary), reverse=True)
+        if (address := _email(one.email))
+    ]
+    email, verified = addresses[0] if addresses else ("", False)
     extra = login.account.extra_data
     first_and_last = f"{_text(known.get('first_name'))} {_text(known.get('last_name'))}".strip()
     subject = login.account.uid
@@ -165,8 +171,8 @@ def _person(provider: Provider, login: SocialLogin) -> Person:
         provider=provider.id,
         issuer=provider.issuer,
         subject=subject,
-        email=_text(addresses[0].email).lower() if addresses else "",
-        email_verified=bool(addresses) and addresses[0].verified is True,
+        email=email,
+        email_verified=verified,
         profile={
             "name": _text(known.get("name")) or first_and_last,
             "username": _text(known.get("username")).partition("@")[0],
@@ -180,6 +186,14 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     return "".join(letter for letter in value if letter.isprintable()).strip()[:255]
+
+
+def _email(value: Any) -> str:
+    """Empty for what is no address: it would be one that nobody has verified, or several."""
+    try:
+        return email_address(value if isinstance(value, str) else "")
+    except ValidationError:
+        return ""
 
 
 def _address(value: Any) -> str:

@@ -109,6 +109,26 @@ def test_somebody_without_an_address_is_asked_for_one(browser, theirs):
     assert User.objects.count() == 1 and not ExternalIdentity.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["no-at-sign", "a b@example.com", "a@example.com,b@example.com", f"{'a' * 260}@example.com", "İ@example.com"],
+)
+def test_what_is_no_address_is_none_at_a_provider_either(address, browser, theirs):
+    theirs.set(ann={**ANN, "email": address})
+    assert browser.sign_in().status_code == 422
+    assert User.objects.count() == 1 and not (ExternalIdentity.objects.exists() or Mail.objects.exists())
+
+
+def test_of_several_addresses_the_first_that_is_one_counts(browser, theirs):
+    emails = [
+        {"email": "not one", "primary": True, "verified": True},
+        {"email": "Octo@example.com", "primary": False, "verified": True},
+    ]
+    theirs.set(octo={"id": 7, "login": "octo", "emails": emails})
+    user = browser.sign_in("github", "octo").json()["user"]
+    assert (user["email"], user["verified"]) == ("octo@example.com", True)
+
+
 def test_who_says_no_at_the_provider_is_told_so(browser, theirs):
     theirs.set(ann=ANN)
     answer = browser.come_back(theirs.sign_in(browser.begin(), deny="1"))
