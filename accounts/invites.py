@@ -13,7 +13,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from accounts import declared, mailing
 from accounts.models import Invite, Role, User, normalise_email
-from accounts.principals import Principal
+from accounts.principals import ANONYMOUS, Principal, principal_of
 from core import clock
 from core.errors import Forbidden, NotFound, ValidationFailed
 from settings_app import values
@@ -45,8 +45,7 @@ def admit(code: str, email: str) -> Invite | None:
     if not code:
         raise _refused(CODE_NEEDED)
     invite = Invite.objects.select_for_update().filter(digest=_digest(code.strip())).first()
-    expired = invite is not None and invite.expires_at is not None and invite.expires_at <= clock.now()
-    if invite is None or expired or (invite.email and invite.email != normalise_email(email)):
+    if invite is None or _is_over(invite) or (invite.email and invite.email != normalise_email(email)):
         if current == declared.OPEN:
             return None  # nobody needs a code, so a wrong one is none
         raise _refused(CODE_WRONG)
@@ -60,8 +59,17 @@ def admit(code: str, email: str) -> Invite | None:
 def standing(code: str) -> Invite | None:
     """The invitation with this code, as long as somebody can take it up."""
     invite = Invite.objects.filter(digest=_digest(code.strip()), used_at=None).select_related("created_by").first()
-    expired = invite is not None and invite.expires_at is not None and invite.expires_at <= clock.now()
-    return None if expired else invite
+    return None if invite is None or _is_over(invite) else invite
+
+
+def _is_over(invite: Invite) -> bool:
+    """Too old, or to a role that who invited may not give any more."""
+    if invite.expires_at is not None and invite.expires_at <= clock.now():
+        return True
+    inviter = invite.created_by
+    if inviter is None or not inviter.is_active or inviter.deleted_at is not None:
+        return not may_give(ANONYMOUS, invite.role)
+    return not may_give(principal_of(inviter), invite.role)
 
 
 def use(invite: Invite, user: User) -> None:

@@ -76,6 +76,24 @@ class TestEveryRegisterPath:
         assert Invite.objects.get().used_at is None
         assert register(anonymous, path, invite_code=code).status_code == 201
 
+    @pytest.mark.parametrize("ended", [{"role": "admin"}, {"is_active": False}, {"deleted_at": "2026-01-01T00:00Z"}])
+    def test_an_invitation_to_a_role_ends_with_the_right_to_give_it(
+        self, path, ended, admin, superadmin, as_user, anonymous
+    ):
+        plain, high = (code_for(as_user(superadmin), role=role) for role in ("user", "superadmin"))
+        User.all_objects.filter(pk=superadmin.pk).update(**ended)
+        set_mode("INVITE_ONLY")
+        refused = register(anonymous, path, inviteCode=high)
+        assert refused.status_code == 422 and refused.json()["message"] == "Invalid invite code"
+        assert not User.objects.filter(username="newcomer").exists()
+        assert register(anonymous, path, inviteCode=plain).status_code == 201
+        set_mode("OPEN")
+        assert register(anonymous, path, "latecomer", inviteCode=high).status_code == 201
+        assert set(User.objects.filter(username__in=["newcomer", "latecomer"]).values_list("role", flat=True)) == {
+            "user"
+        }
+        assert Invite.objects.filter(used_at=None).count() == 1
+
     def test_an_invitation_may_be_for_one_address_for_some_time_and_to_a_role(
         self, path, superadmin, as_user, anonymous
     ):
