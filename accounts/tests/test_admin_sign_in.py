@@ -51,6 +51,13 @@ def is_in(browser: Client) -> bool:
     return page == 200
 
 
+def test_who_has_forgotten_the_password_is_led_to_a_new_one(browser, admin):
+    page = browser.get(LOGIN).content.decode()
+    [link] = re.findall(r'<a href="([^"]+)">Forgot your password\?</a>', page)
+    asked = browser.get(link)
+    assert asked.status_code == 200 and 'name="email"' in asked.content.decode()
+
+
 # --- the two steps ---------------------------------------------------------------------------
 
 
