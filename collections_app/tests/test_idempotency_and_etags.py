@@ -87,6 +87,15 @@ def test_a_failure_releases_the_key(posts: str, client: APIClient, callers: Call
     assert post(client, posts, {"title": "x"}).status_code == 201
 
 
+def test_who_reads_the_table_cant_try_out_what_a_request_said(posts: str, client: APIClient, settings: Any) -> None:
+    body = {"title": "x"}
+    assert post(client, posts, body).status_code == 201
+    kept = IdempotencyKey.objects.get().fingerprint
+    assert kept == idempotency.fingerprint(posts, body)
+    settings.SECRET_KEY = "another-" * 8
+    assert kept != idempotency.fingerprint(posts, body)
+
+
 def test_while_the_first_is_under_way_the_second_is_told_so(posts: str, client: APIClient, callers: Callers) -> None:
     stranger = f"users:{callers.id('stranger')}"
     request = idempotency.fingerprint(posts, {"title": "x"})
