@@ -60,7 +60,7 @@ class CMSAdminSite(AdminSite):
             return second_step.begin(request, needed.user)
 
     # See cms_project/handler.py and front.py.
-    login.hashes_passwords = True  # type: ignore[attr-defined]
+    login.crew = "hashing"  # type: ignore[attr-defined]
     login.rate_limit = ratelimit.LOGIN_PAGE  # type: ignore[attr-defined]
 
     def set_up(self, request: HttpRequest) -> HttpResponse:

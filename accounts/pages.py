@@ -171,7 +171,7 @@ class VerifyPage(LinkPage):
 
 
 class ResetPage(LinkPage):
-    hashes_passwords = True
+    crew = "hashing"
     title, template, purpose = "Set a new password", "reset_password", Purpose.RESET
     dead = "It may have been used already, it may be older than an hour, or there is a newer mail with another one."
     again = ("Your password stays as it is until you follow the link that we mail you.", "Send a link")
@@ -217,7 +217,7 @@ class ChangeEmailPage(LinkPage):
 class RegisterPage(Page):
     """Make an account of ``users``: where a mailed invitation leads to."""
 
-    hashes_passwords = True
+    crew = "hashing"
     rate_limit = ratelimit.REGISTER
     title, template = "Make your account", "register"
     fields: ClassVar = ("email", "name", "password", "password_confirm", "invite_code")

@@ -5,9 +5,10 @@ connection and its PRAGMAs. Here a request waits for one of ``HANDLER_THREADS``
 threads, each of which keeps its connection for good. Requests that may write have
 a crew of their own: one that waits for the database's lock holds up no read, and
 what has stood in line behind it for as long as the lock is waited for is sent away
-with 503. So have those that hash passwords (their view's ``hashes_passwords`` says so),
-which wait for the few threads that do. Streamed answers run on a third, small crew, so that a slow reader never
-holds up the quick ones.
+with 503. A view whose requests wait for something else says so by ``crew``, and holds up
+nobody else either: ``"hashing"`` (of passwords, which a few threads do; its reads hash
+nothing) or ``"outgoing"`` (requests to other servers). Streamed answers run on a small
+crew too, so that a slow reader never holds up the quick ones.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
 from io import SEEK_END, BytesIO
+from math import inf
 from time import monotonic
 from typing import IO, Any, cast
 
@@ -40,9 +43,48 @@ logger = logging.getLogger("django.request")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
+OUTGOING_THREADS = 4
+OUTGOING_MOST = 20  # requests that wait for other servers, or for their turn to
 # A failed login is answered at the next of these after it came: a password that was hashed in an older
 # way takes another time to check, and would tell that there is such an account.
 FAILED_LOGIN_SECONDS = 0.5
+
+Plain = tuple[int, Headers, bytes]
+Respond = Callable[[HTTPScope, IO[bytes]], Plain | StreamingHttpResponse]
+
+
+@dataclass
+class _Crew:
+    """Threads that answer requests, at most ``most`` at a time.
+
+    Unless they are ``patient``, they turn away whose turn has taken as long as the database's lock is waited for.
+    """
+
+    threads: ThreadPoolExecutor
+    patient: bool = False
+    most: float = inf
+    present: int = 0
+
+    async def answer(
+        self, respond: Respond, context: contextvars.Context, scope: HTTPScope, body: IO[bytes]
+    ) -> Plain | StreamingHttpResponse:
+        if self.present >= self.most:
+            return _busy(body)
+        latest = inf if self.patient else monotonic() + settings.BUSY_TIMEOUT_MS / 1000
+
+        def in_time() -> Plain | StreamingHttpResponse:
+            return _busy(body) if monotonic() > latest else respond(scope, body)
+
+        self.present += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, context.run, in_time)
+        finally:
+            self.present -= 1
+
+
+def _busy(body: IO[bytes]) -> Plain:
+    body.close()
+    return refusal(errors.ServiceUnavailable())
 
 
 class DjangoHandler(BaseHandler):
@@ -52,9 +94,18 @@ class DjangoHandler(BaseHandler):
         super().__init__()
         self.load_middleware(is_async=False)
         threads = threads or settings.HANDLER_THREADS
-        self._readers = ThreadPoolExecutor(threads, "django-read")
-        self._writers = ThreadPoolExecutor(threads, "django-write")
-        self._sign_ins = ThreadPoolExecutor(hashing.THREADS + 1, "django-sign-in")  # one reads and writes meanwhile
+        readers = _Crew(ThreadPoolExecutor(threads, "django-read"), patient=True)
+        writers = _Crew(ThreadPoolExecutor(threads, "django-write"))
+        signing_in = _Crew(ThreadPoolExecutor(hashing.THREADS + 1, "django-sign-in"))  # one reads and writes meanwhile
+        outgoing = _Crew(ThreadPoolExecutor(OUTGOING_THREADS, "django-outgoing"), most=OUTGOING_MOST)
+        self._crews = {  # by what the view says, and whether the request is safe
+            (None, True): readers,
+            (None, False): writers,
+            ("hashing", True): readers,
+            ("hashing", False): signing_in,
+            ("outgoing", True): outgoing,
+            ("outgoing", False): outgoing,
+        }
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -65,18 +116,14 @@ class DjangoHandler(BaseHandler):
             return
         except ClientGone:
             return
-        loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         # The response closes the request, and so the body, when it is itself closed.
-        if scope["method"] in _SAFE:
-            answer = await loop.run_in_executor(self._readers, context.run, self._respond, scope, body)
-        else:
-            latest = monotonic() + settings.BUSY_TIMEOUT_MS / 1000
-            crew = self._sign_ins if routes.declared(scope["path"], "hashes_passwords") else self._writers
-            began = monotonic()
-            answer = await loop.run_in_executor(crew, context.run, self._respond_by, latest, scope, body)
-            if isinstance(answer, tuple) and _is_failed_login(scope["path"], answer[0]):
-                await asyncio.sleep(-(monotonic() - began) % FAILED_LOGIN_SECONDS)
+        is_safe = scope["method"] in _SAFE
+        crew = self._crews[routes.declared(scope["path"], "crew"), is_safe]
+        began = monotonic()
+        answer = await crew.answer(self._respond, context, scope, body)
+        if isinstance(answer, tuple) and not is_safe and _is_failed_login(scope["path"], answer[0]):
+            await asyncio.sleep(-(monotonic() - began) % FAILED_LOGIN_SECONDS)
         if isinstance(answer, tuple):
             await send_answer(send, *answer)
         else:
@@ -84,21 +131,12 @@ class DjangoHandler(BaseHandler):
 
     def close(self) -> None:
         """Let the threads finish what they hold, and end them with their connections."""
-        for crew in (self._readers, self._writers, self._sign_ins, self._streams):
-            database.end(crew)
+        for threads in {crew.threads for crew in self._crews.values()} | {self._streams}:
+            database.end(threads)
 
     # --- in a thread of the crew -----------------------------------------------------------
 
-    def _respond_by(
-        self, latest: float, scope: HTTPScope, body: IO[bytes]
-    ) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
-        """The answer to a request whose turn came in time; the others have waited long enough."""
-        if monotonic() > latest:
-            body.close()
-            return refusal(errors.ServiceUnavailable())
-        return self._respond(scope, body)
-
-    def _respond(self, scope: HTTPScope, body: IO[bytes]) -> tuple[int, Headers, bytes] | StreamingHttpResponse:
+    def _respond(self, scope: HTTPScope, body: IO[bytes]) -> Plain | StreamingHttpResponse:
         """The whole answer as (status, headers, content), or a response that is to be streamed."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)

@@ -52,7 +52,7 @@ class EnvelopedRegisterSerializer(RegisterSerializer):
 class RegisterView(View):
     """Make an account; 422 for a taken name, a bad or a missing invite code, 403 where registration is closed."""
 
-    hashes_passwords = True
+    crew = "hashing"
     rate_limit = ratelimit.REGISTER
     serializer_class = EnvelopedRegisterSerializer
 
@@ -65,7 +65,7 @@ class RegisterView(View):
 class LoginView(View):
     """``data.token``, with the refresh token and the account beside it; or the challenge of a second factor."""
 
-    hashes_passwords = True
+    crew = "hashing"
     rate_limit = ratelimit.LOGIN
     serializer_class = LoginSerializer
     authentication_classes = ()
@@ -117,7 +117,7 @@ class AnyProfileSerializer(StrictSerializer):
 class ProfileView(View):
     """The caller's own profile; by POST an admin changes anybody's."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = OwnProfileSerializer
     permission_classes = (IsAccount,)
 

@@ -76,7 +76,7 @@ class EnableTwoFactorView(AccountView):
 class DisableTwoFactorView(AccountView):
     """No second factor any more, by mail or by app; asks for the password."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.PasswordSerializer
     permission_classes = (IsAccount,)
 
@@ -105,7 +105,7 @@ class TestTwoFactorView(AccountView):
 class AppView(AccountView):
     """A secret for an authenticator app, as text, link and QR code. Nothing changes until its first code comes."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.PasswordSerializer
     permission_classes = (IsAccount,)
 
@@ -132,7 +132,7 @@ class ConfirmAppView(AccountView):
 class RecoveryCodesView(AccountView):
     """New recovery codes, shown once; the old ones end. Asks for the password."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.PasswordSerializer
     permission_classes = (IsAccount,)
 

@@ -73,7 +73,7 @@ class UserView(CheckedView, AccountView):
 
     serializer_class = UserUpdateSerializer
     permission_classes = (IsAccount,)
-    hashes_passwords = True
+    crew = "hashing"
 
     @extend_schema(request=None, responses={200: documents.USER})
     def get(self, request: Request, user_id: str = "") -> Response:

@@ -27,7 +27,7 @@ from core.errors import NotFound, Unauthorized
 class RegisterView(AccountView):
     """Make an account. The first one of an installation becomes superadmin."""
 
-    hashes_passwords = True
+    crew = "hashing"
     rate_limit = ratelimit.REGISTER
     serializer_class = RegisterSerializer
 
@@ -42,7 +42,7 @@ class RegisterView(AccountView):
 class LoginView(AccountView):
     """E-mail or username and password for tokens, or for the challenge of a second factor."""
 
-    hashes_passwords = True
+    crew = "hashing"
     rate_limit = ratelimit.LOGIN
     serializer_class = serializers.LoginSerializer
     authentication_classes = ()  # an old token in the header must not keep anybody from signing in
@@ -97,7 +97,7 @@ class MeView(AccountView):
 class ChangePasswordView(AccountView):
     """A new password ends every older token; the answer carries the new ones."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.ChangePasswordSerializer
     permission_classes = (IsAccount,)
 
@@ -155,7 +155,7 @@ class RequestResetView(AccountView):
 class ResetPasswordView(AccountView):
     """The token of the mail and a new password; everything signed in before ends."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.ResetPasswordSerializer
     authentication_classes = ()
 
@@ -169,7 +169,7 @@ class ResetPasswordView(AccountView):
 class ChangeEmailView(AccountView):
     """Mail a link to a new address, which becomes the account's when the link is followed."""
 
-    hashes_passwords = True
+    crew = "hashing"
     serializer_class = serializers.ChangeEmailSerializer
     permission_classes = (IsAccount,)
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import jwt
+import requests
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
@@ -37,6 +38,7 @@ from accounts.oauth.providers import Provider
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 LEEWAY_SECONDS = 60
 DISCOVERY_SECONDS = 300
+AWAY_SECONDS = 5  # in which an issuer that gave no discovery document is not asked again
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -152,12 +154,14 @@ class OpenIDConnectWay(_Way, OpenIDConnectOAuth2Adapter):
         key = f"oauth.discovery:{issuer}"
         config: dict[str, Any] | None = cache.get(key)
         if config is None:
-            with Session() as session:
-                answer = session.get(f"{issuer}/.well-known/openid-configuration")
-            answer.raise_for_status()
-            config = answer.json()
-            _check_discovery(config, issuer)
+            try:
+                config = _discovered(issuer)
+            except Exception:
+                cache.set(key, {}, AWAY_SECONDS)
+                raise
             cache.set(key, config, DISCOVERY_SECONDS)
+        if not config:
+            raise requests.ConnectionError("the issuer gave no discovery document a moment ago")
         return config
 
     def complete_login(self, request: HttpRequest, app: SocialApp, token: Any, **kwargs: Any) -> SocialLogin:
@@ -237,6 +241,15 @@ def _key(keys: jwt.PyJWKSet, kid: str | None) -> jwt.PyJWK:
     if len(found) != 1:
         raise OAuth2Error("no key of the issuer's has signed the id_token")
     return found[0]
+
+
+def _discovered(issuer: str) -> dict[str, Any]:
+    with Session() as session:
+        answer = session.get(f"{issuer}/.well-known/openid-configuration")
+    answer.raise_for_status()
+    config: dict[str, Any] = answer.json()
+    _check_discovery(config, issuer)
+    return config
 
 
 def _check_discovery(config: Any, issuer: str) -> None:

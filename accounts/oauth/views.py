@@ -47,6 +47,7 @@ class ProvidersView(_OAuthView):
 class BeginView(_OAuthView):
     """Go to the provider to sign in there. A page may say where to come back to: an address of an allowed origin."""
 
+    crew = "outgoing"
     serializer_class = serializers.BeginSerializer
 
     @extend_schema(request=None, parameters=[serializers.BeginSerializer], responses={302: None})
@@ -74,6 +75,8 @@ class CallbackView(_OAuthView):
     To that page go ``code``, for ``/api/v1/oauth/exchange``; ``link``, for
     ``/auth/identities``; or ``error`` and ``error_description``.
     """
+
+    crew = "outgoing"
 
     @extend_schema(request=None, responses={200: account_documents.SIGNED_IN})
     def get(self, request: Request, provider: str) -> HttpResponse:
