@@ -1,19 +1,22 @@
-"""Accounts in Django's admin. Who may do what to whom: admins never touch a superadmin."""
+"""Accounts in Django's admin: forms before :mod:`accounts.user_changes`, which has the rules.
+
+Of one's own account nothing changes here that needs the current password.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.forms import ReadOnlyPasswordHashField
 from django.contrib.auth.password_validation import validate_password
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from accounts import two_factor
+from accounts import two_factor, user_changes, users
 from accounts.models import Role, User
-from accounts.user_changes import keep_a_superadmin
+from accounts.principals import Principal, principal_of
 from core.addresses import email_address
 
 # The tables of allauth hold secrets, and who may do what to whose is not theirs to say: they have no pages here.
@@ -50,9 +53,25 @@ class AccountForm(forms.ModelForm):
             raise forms.ValidationError("A new account needs a password.")
         return password
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What somebody changed, as :func:`accounts.user_changes.update` takes it."""
+        wanted = {name: self.cleaned_data[name] for name in self.changed_data}
+        if "new_password" in wanted:
+            wanted["password"] = wanted.pop("new_password")
+        return wanted
 
-def _is_superadmin(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_superuser
+
+class OwnAccountForm(AccountForm):
+    new_password = None  # type: ignore[assignment]  # it has a page that asks for the current one
+
+
+def _caller(request: HttpRequest) -> Principal:
+    return principal_of(cast(User, request.user))
+
+
+def _is_own(request: HttpRequest, obj: User | None) -> bool:
+    return obj is not None and obj.pk == request.user.pk
 
 
 @admin.register(User)
@@ -64,35 +83,57 @@ class UserAdmin(admin.ModelAdmin):
     filter_horizontal = ("groups",)
     actions = ("turn_off_second_factor",)
 
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """Without Django's transaction around it: passwords are hashed before ours begin."""
+        return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, extra_context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    # See cms_project/handler.py.
+    add_view.crew = change_view.crew = "hashing"  # type: ignore[attr-defined]
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = OwnAccountForm if _is_own(request, obj) else AccountForm
+        return super().get_form(request, obj, change, **{"form": form, **kwargs})
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        return () if _is_superadmin(request) else ("role",)
+        role = () if _caller(request).is_superadmin else ("role",)
+        return (*role, "email") if _is_own(request, obj) else role
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and self._may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        own = obj is not None and obj.pk == request.user.pk
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj) and not own
+        may = super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+        return may and not _is_own(request, obj)
 
     @admin.action(permissions=["change"], description="Turn off the second factor of selected accounts")
     def turn_off_second_factor(self, request: HttpRequest, queryset: Any) -> None:
         for user in queryset.filter(two_fa_enabled=True):
-            if self.has_change_permission(request, user):
+            if self.has_change_permission(request, user) and not _is_own(request, user):
                 two_factor.lift(user)
                 self.message_user(request, f"The second factor of {user} is off.")
 
     def _may_touch(self, request: HttpRequest, obj: User | None) -> bool:
-        return obj is None or obj.role != Role.SUPERADMIN or _is_superadmin(request)
+        return obj is None or obj.role != Role.SUPERADMIN or _caller(request).is_superadmin
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        if form.cleaned_data.get("new_password"):
+        if change:
+            user_changes.update(_caller(request), obj.account_id, form.changes)
+        else:
             obj.set_password(form.cleaned_data["new_password"])
-        keep_a_superadmin(obj)
-        super().save_model(request, obj, form, change)
+            users.USERS.add(_caller(request), obj)
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
-        keep_a_superadmin(obj, goes=True)
-        obj.soft_delete()
+        user_changes.delete(_caller(request), obj.account_id)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for user in queryset:

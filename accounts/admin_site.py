@@ -7,14 +7,17 @@ from typing import Any
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.cache import never_cache
 from rest_framework.serializers import ValidationError
 
-from accounts import first_account, second_step, users
+from accounts import first_account, second_step, user_changes, users
+from accounts.models import User
+from accounts.principals import principal_of
 from accounts.sessions import SecondFactorNeeded
 from accounts.shapes import RegisterSerializer
 from core import ratelimit
@@ -27,6 +30,16 @@ class SignInForm(AdminAuthenticationForm):
         **AdminAuthenticationForm.error_messages,
         "invalid_login": "Wrong e-mail address, username or password, or an account that may not enter here.",
     }
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    def save(self, commit: bool = True) -> User:
+        changes = {
+            "password": self.cleaned_data["new_password1"],
+            "current_password": self.cleaned_data["old_password"],
+        }
+        self.user, _ = user_changes.update(principal_of(self.user), self.user.account_id, changes)
+        return self.user
 
 
 class CMSAdminSite(AdminSite):
@@ -62,6 +75,17 @@ class CMSAdminSite(AdminSite):
     # See cms_project/handler.py and front.py.
     login.crew = "hashing"  # type: ignore[attr-defined]
     login.rate_limit = ratelimit.LOGIN_PAGE  # type: ignore[attr-defined]
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page, with a form that goes the way of all changes."""
+        request.current_app = self.name
+        return PasswordChangeView.as_view(
+            form_class=OwnPasswordForm,
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )(request)
+
+    password_change.crew = "hashing"  # type: ignore[attr-defined]
 
     def set_up(self, request: HttpRequest) -> HttpResponse:
         """One form that makes the superadmin and signs them in."""

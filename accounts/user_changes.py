@@ -94,7 +94,7 @@ def update(principal: Principal, user_id: str, changes: Mapping[str, Any]) -> tu
         if moves and not own:
             user.email, user.verified = email, bool(changes.get("verified", False))
         if may_step_down:
-            keep_a_superadmin(user)
+            _keep_a_superadmin(user)
         _save(user)
         if hashed is not None:
             mailing.post("password_changed", user)
@@ -126,7 +126,7 @@ def delete(principal: Principal, user_id: str) -> None:
     with transaction.atomic():
         user = _locked(found, among_superadmins=True)
         _may_touch(principal, user)
-        keep_a_superadmin(user, goes=True)
+        _keep_a_superadmin(user, goes=True)
         user.soft_delete()
 
 
@@ -157,7 +157,7 @@ def _may_touch(principal: Principal, user: User) -> None:
         raise Forbidden(ONLY_SUPERADMIN)
 
 
-def keep_a_superadmin(changed: User, *, goes: bool = False) -> None:
+def _keep_a_superadmin(changed: User, *, goes: bool = False) -> None:
     """Before ``changed`` is saved, or ``goes``: Conflict where then no superadmin could sign in.
 
     Inside the transaction that saves it: no superadmin changes until that ends.

@@ -52,7 +52,10 @@ class Users(Realm):
         """Register with values that a serializer has checked. Raises as :meth:`register`."""
         fields = dict(values)
         setup_token, code = fields.pop("setup_token", ""), fields.pop("invite_code", "")
-        user = User.objects.build(**fields)
+        return self.add(principal, User.objects.build(**fields), setup_token, code)
+
+    def add(self, principal: Principal, user: User, setup_token: str = "", code: str = "") -> User:
+        """Register an account that was built. Raises as :meth:`register`."""
         with transaction.atomic():
             if first_account.claim(setup_token):
                 return _save_first(user)

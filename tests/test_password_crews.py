@@ -184,7 +184,8 @@ def test_what_counts_as_a_failed_login(db: None) -> None:
 HASHING = [
     *(f"{prefix}/{name}" for prefix in ("/api/v1/auth", "/api/auth", "/api/v1/collections/members/auth")
       for name in ("login", "login/json", "login/", "register", "change-password", "reset-password", "change-email", "disable-2fa")),
-    "/admin/login/", "/reset-password", "/register", "/api/login", "/api/register", "/api/profile", "/api/v1/users/me",
+    "/admin/login/", "/admin/password_change/", "/admin/accounts/user/add/", "/admin/accounts/user/7/change/",
+    "/reset-password", "/register", "/api/login", "/api/register", "/api/profile", "/api/v1/users/me",
     "/api/v1/users/update/7",
 ]  # fmt: skip
 OTHERS = [
