@@ -97,8 +97,10 @@ def test_an_account_is_one_on_both_servers_from_registration_to_its_end(house: H
         assert house.statuses("GET", ORDERS, old) == {401}
     assert house.statuses("GET", ORDERS, token) == {200}  # another sign-in
 
-    changed = house.other.patch(
-        f"{CUSTOMERS}/{made['id']}", json={"password": "another-staple-7"}, headers={"Authorization": f"Bearer {token}"}
+    changed = house.other.post(
+        f"{AUTH}/change-password",
+        json={"current_password": ANN["password"], "new_password": "another-staple-7"},
+        headers={"Authorization": f"Bearer {token}"},
     )
     assert changed.status_code == 200, changed.text
     assert house.statuses("GET", ORDERS, token) == {401}

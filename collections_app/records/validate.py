@@ -26,6 +26,8 @@ STAFF_ROLES = frozenset({"admin", "superadmin"})
 TAKEN_IDS = frozenset({"bulk-update", "bulk-delete", "export", "import"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY_LENGTH = 32
+# By the account itself: they ask for the current password, and for a proof of the new address.
+FLOWS = {"password": "auth/change-password", "email": "auth/change-email"}
 SERVER_SETS = "This field is set by the server."
 OTHERS_MISSING = "Values are missing that only an admin may set."
 
@@ -94,8 +96,6 @@ def clean_changes(
         if moved:
             # Every older token of this account ends here.
             changes["token_key"] = get_random_string(TOKEN_KEY_LENGTH)
-        if "email" in moved and not admin:
-            changes["verified"] = False  # nobody has proved the new address
     changes["updated"] = moment
     return changes
 
@@ -179,6 +179,10 @@ def _clean_given(
             if modifier:
                 current = values.get(name, before[name] if before else field.kind.empty(field))
                 raw = apply_modifier(field, modifier, current, raw)
+            flow = FLOWS.get(name) if field.system and before is not None and not admin else None
+            if flow and before is not None and (field.secret or _clean_value(field, raw, before) != before[name]):
+                problems[name] = [f"Only an admin may change this here; change your own by {flow}."]
+                continue
             if field.system and field.secret:
                 password_rules.check_given(collection, raw, data if before is None else {**before, **data})
             values[name] = _clean_value(field, raw, before)
