@@ -61,7 +61,7 @@ class Page(View):
     template: ClassVar[str]
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        """HTML that takes nothing from anywhere and tells nobody where it is."""
+        """HTML that takes nothing from anywhere and tells no other site where it is."""
         text = render_to_string(
             f"accounts/{template}.html", {"project": settings.PROJECT_NAME, "title": self.title, **context}
         )
@@ -72,7 +72,7 @@ class Page(View):
             status=status,
             headers={
                 "Cache-Control": "no-store",
-                "Referrer-Policy": "no-referrer",
+                "Referrer-Policy": "same-origin",  # with none at all, its own forms would come from "null"
                 "Content-Security-Policy": f"default-src 'none'; style-src {styles}; form-action 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'",
             },

@@ -19,7 +19,7 @@ from django.conf import settings
 
 from core import access_log, errors, ratelimit, request_id, routes
 from core.asgi import Headers, refusal, send_answer
-from core.cors import Cors, vary_by_origin
+from core.cors import Cors, is_from_elsewhere, vary_by_origin
 from core.hosts import Hosts
 from core.proxies import Proxies
 
@@ -119,21 +119,25 @@ class Front:
             if b"origin" in headers:
                 is_preflight, answer.cors = self._cors.judge(scope, headers)
         host = headers.get(b"host")
-        if (_server_name(scope) if host is None else host.decode("latin1")) not in self._hosts:
+        name = _server_name(scope) if host is None else host.decode("latin1")
+        if name not in self._hosts:
             return _refusal(headers, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
         if settings.SECURE_SSL_REDIRECT and scope["scheme"] == "http":
             return 301, [(b"location", _secure_url(scope, host)), (b"content-length", b"0")], b""
         if is_preflight:
             return 200, [(b"content-length", b"0")], b""  # the page's own request will be counted
+        limited: ratelimit.Limited | None = routes.declared(path, "rate_limit") if scope["method"] == "POST" else None
+        if limited is not None and not answer.cors and is_from_elsewhere(headers, name, settings.BASE_URL):
+            # Not counted: whatever page somebody looks at could have them banned from signing in.
+            return _refusal(headers, errors.Forbidden("Pages of this origin may not do this here (CORS_ORIGINS)."))
         if self._counters is not None and not f"{path}/".startswith(self._unlimited):
             client = scope["client"]
             verdict = await self._counters.hit(self._bucket, ratelimit.client_key(client[0] if client else ""))
             answer.limits = _limit_headers(self._bucket, verdict)
-            if not verdict.retry_after and scope["method"] == "POST":
-                answer.limited = routes.declared(path, "rate_limit")
-                if answer.limited is not None:
-                    bucket = ratelimit.BUCKETS[answer.limited.bucket]
-                    verdict = await self._counters.hit(bucket, ratelimit.client_key(client[0] if client else ""))
+            if not verdict.retry_after and limited is not None:
+                answer.limited = limited
+                bucket = ratelimit.BUCKETS[limited.bucket]
+                verdict = await self._counters.hit(bucket, ratelimit.client_key(client[0] if client else ""))
             if verdict.retry_after:
                 return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
         return None

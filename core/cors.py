@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from asgiref.typing import HTTPScope
 from corsheaders.middleware import CorsMiddleware
@@ -44,6 +45,29 @@ class Cors:
                 self._known.clear()
             self._known[origin] = told
         return is_preflight, told
+
+
+def is_from_elsewhere(headers: Mapping[bytes, bytes], host: str, base_url: str) -> bool:
+    """Whether a browser sends this, a POST, for a page that is not ours: neither this host's nor ``base_url``'s.
+
+    Programs say nothing of the kind, and are not meant. What a browser says of the site
+    counts first: it knows the address that a proxy has rewritten. Over plain HTTP it
+    says nothing, and the scheme is left aside, for a proxy may have ended HTTPS.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site in (b"same-origin", b"none"):
+        return False
+    origin = headers.get(b"origin")
+    if origin is None:
+        return site is not None
+    page = origin.decode("latin1").lower()
+    return page not in {f"{scheme}://{ours}" for scheme in ("http", "https") for ours in _places(host, base_url)}
+
+
+def _places(host: str, base_url: str) -> set[str]:
+    """The names of our pages' origins; a browser leaves the usual port out."""
+    named = host.lower(), urlsplit(base_url).netloc.lower()
+    return {place.removesuffix(":443").removesuffix(":80") for place in named} | set(named)
 
 
 def vary_by_origin(headers: Headers) -> None:

@@ -42,7 +42,7 @@ def ask(committed_db: None, settings: Any, clock: list[float], monkeypatch: pyte
 
         def post(path: str, data: Any = None, client: str = "192.0.2.1", **more: Any) -> Answer:
             body = orjson.dumps(data or {"email": "ann@example.com", "password": "wrong-password-9"})
-            headers = [("Content-Type", "application/json")]
+            headers = [("Content-Type", "application/json"), *more.get("headers", {}).items()]
             return runner.run(call(front, more.get("method", "POST"), path, headers, body, client=client))
 
         yield post
@@ -100,3 +100,56 @@ def test_where_limiting_is_off_nothing_is_counted(ask: Ask, settings: Any) -> No
 
     assert asyncio.run(often()) == [401] * 4
     django.close()
+
+
+EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+ELSEWHERE = [
+    EVIL,
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:3000"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://cms.example.evil.example"},
+    {"Origin": "https://shop.example, https://evil.example"},
+    {"Origin": "https://app.localhost", "Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+]
+AT_HOME = [
+    {},
+    {"Origin": "http://localhost"},
+    {"Origin": "https://localhost"},  # HTTPS ended at a proxy
+    {"Origin": "https://localhost", "Host": "localhost:443"},
+    {"Origin": "http://localhost:8000", "Host": "LOCALHOST:8000"},
+    {"Origin": "https://cms.example"},  # BASE_URL's: the proxy says another host
+    {"Origin": "http://desk.example:5173", "Sec-Fetch-Site": "same-origin"},  # the browser knows what it asked for
+    {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+]
+
+
+@pytest.fixture
+def at_home(settings: Any) -> None:
+    settings.BASE_URL = "https://cms.example"
+    settings.CORS_ALLOW_ALL_ORIGINS, settings.CORS_ALLOWED_ORIGINS = False, ["https://shop.example"]
+
+
+def test_no_page_of_another_origin_has_its_visitors_banned_from_signing_in(at_home: None, ask: Ask) -> None:
+    User.objects.create_user("ann@example.com", PASSWORD, username="ann")
+    for path in (*LOGINS, *REGISTERS, "/admin/login/"):
+        for headers in ELSEWHERE:
+            refused = ask(path, headers=headers)
+            assert refused.status == 403, (path, headers)
+    assert refused.json()["error_code"] == "FORBIDDEN" and "CORS_ORIGINS" in refused.json()["message"]
+    assert User.objects.count() == 1
+    right = {"email": "ann@example.com", "password": PASSWORD}
+    assert ask(LOGINS[0], right).status == 200
+    assert ask("/api/v1/auth/refresh", {"refresh_token": "x"}, headers=EVIL).status == 401  # nothing to be banned from
+
+
+def test_our_own_pages_those_of_cors_origins_and_programs_sign_in_and_are_counted(
+    at_home: None, ask: Ask, clock: list[float]
+) -> None:
+    for headers in (*AT_HOME, {"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}):
+        assert ask(LOGINS[0], headers=headers).status == 401, headers
+        clock[0] += 1.01
+    assert ask(LOGINS[0]).status == 401
+    assert ask(LOGINS[0], headers={"Origin": "https://shop.example"}).status == 429

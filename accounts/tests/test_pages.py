@@ -67,7 +67,7 @@ def test_pages_keep_the_token_to_themselves(page, ann, purpose, path):
     token = token_for(ann, purpose)
     answer = page.get(PATHS[purpose] + path, {"token": token})
     html = answer.content.decode()
-    assert answer["Cache-Control"] == "no-store" and answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Cache-Control"] == "no-store" and answer["Referrer-Policy"] == "same-origin"
     policy = answer["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     assert "http://" not in html and "https://" not in html and "<script" not in html and " src=" not in html
