@@ -12,7 +12,7 @@ from rest_framework import serializers
 from accounts import passwords
 from accounts.models import Role, User
 from core import clock
-from core.serializers import Email, Flag, StrictSerializer, Text
+from core.serializers import Email, Flag, Secret, StrictSerializer, Text
 
 USERNAME = RegexValidator(
     re.compile(r"\A[A-Za-z0-9_.+-]{3,50}\Z"),
@@ -22,7 +22,7 @@ PHONE = RegexValidator(re.compile(r"\A\+?[0-9 ().\-/]{3,20}\Z"), "Enter a valid 
 LANGUAGE = RegexValidator(re.compile(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,6})?\Z"), "Enter a language code.")
 
 
-class Password(Text):
+class Password(Secret):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
@@ -53,21 +53,21 @@ class ProfileSerializer(StrictSerializer):
 
 class _NewCredentials(StrictSerializer):
     email = Email()
-    password = Password(write_only=True)
-    password_confirm = Password(write_only=True, required=False)
+    password = Password()
+    password_confirm = Password(required=False)
 
 
 class RegisterSerializer(_NewCredentials, ProfileSerializer):
     aliases = {**ProfileSerializer.aliases, "inviteCode": "invite_code"}
 
     role = serializers.ChoiceField(choices=Role.choices, required=False)
-    invite_code = Text(
+    invite_code = Secret(
         required=False,
         allow_blank=True,
         max_length=64,
         help_text="Needed where registration is by invitation.",
     )
-    setup_token = Text(
+    setup_token = Secret(
         required=False, allow_blank=True, max_length=64, help_text="Only for the first account in production."
     )
 
@@ -91,9 +91,8 @@ class UserUpdateSerializer(ProfileSerializer):
     aliases = {**ProfileSerializer.aliases, "old_password": "current_password", "email_verified": "verified"}
 
     email = Email(required=False)
-    password = Password(write_only=True, required=False)
+    password = Password(required=False)
     current_password = Password(
-        write_only=True,
         required=False,
         max_length=10_000,
         help_text="With a new password or e-mail address of one's own account.",

@@ -58,7 +58,7 @@ def boxes(
     for name, field in _fields(serializer):
         if field.read_only or isinstance(field, serializers.HiddenField):
             continue
-        if values is None:
+        if values is None or field.write_only:
             value = field.get_initial()
         elif isinstance(values, QueryDict):
             value = values.getlist(name) if _takes_many(field) else values.get(name)
@@ -120,9 +120,6 @@ def _fill(box: Box, field: Any, value: Any) -> None:
 def _fill_input(box: Box, field: Any, text: str) -> None:
     box.value = text
     box.type = field.style.get("input_type", "text")
-    if box.type == "password":
-        box.value = ""
-        return
     if box.type == "date" and (text[10:] in _MIDNIGHT or not text):
         box.value = text[:10]
         return

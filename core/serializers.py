@@ -21,6 +21,13 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Secret(Text):
+    """A text that is taken and never shown: no form has it again when a request is refused."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(write_only=True, **kwargs)
+
+
 class Email(serializers.EmailField):
     """An e-mail address as it is kept."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.shapes import Password
-from core.serializers import Email, StrictSerializer, Text
+from core.serializers import Email, Secret, StrictSerializer, Text
 
 MAX_TOKEN = 200
 RECOVERY = re.compile(r"[A-Za-z]{5}-?[A-Za-z]{5}")
@@ -27,23 +27,23 @@ class LoginSerializer(StrictSerializer):
     identifier = Text(
         max_length=10_000, help_text="E-mail or username; also as email, username, login, username_or_email."
     )
-    password = Password(write_only=True, max_length=10_000)
+    password = Password(max_length=10_000)
     grant_type = Text(required=False, allow_blank=True)
     scope = Text(required=False, allow_blank=True)
     client_id = Text(required=False, allow_blank=True)
-    client_secret = Text(required=False, allow_blank=True)
+    client_secret = Secret(required=False, allow_blank=True)
 
 
 class RefreshSerializer(StrictSerializer):
     aliases = {"refresh": "refresh_token"}
 
-    refresh_token = Text(max_length=10_000)
+    refresh_token = Secret(max_length=10_000)
 
 
 class LogoutSerializer(StrictSerializer):
     aliases = {"refresh": "refresh_token"}
 
-    refresh_token = Text(required=False, allow_blank=True, max_length=10_000)
+    refresh_token = Secret(required=False, allow_blank=True, max_length=10_000)
 
 
 class NewPasswordSerializer(StrictSerializer):
@@ -73,12 +73,12 @@ class ResetPasswordSerializer(NewPasswordSerializer):
 
     aliases = {"password": "new_password", "confirm_password": "password_confirm"}
 
-    token = Text(max_length=MAX_TOKEN)
+    token = Secret(max_length=MAX_TOKEN)
     email = Text(required=False, allow_blank=True, max_length=254)
 
 
 class TokenSerializer(StrictSerializer):
-    token = Text(max_length=MAX_TOKEN)
+    token = Secret(max_length=MAX_TOKEN)
     email = Text(required=False, allow_blank=True, max_length=254)
 
 
@@ -106,9 +106,9 @@ class ChangeEmailSerializer(StrictSerializer):
 class TwoFactorSerializer(StrictSerializer):
     """A challenge and its code; instead of the challenge also whose newest one it is."""
 
-    challenge = Text(required=False, max_length=MAX_TOKEN)
+    challenge = Secret(required=False, max_length=MAX_TOKEN)
     user_id = Text(required=False, max_length=64)
-    code = Text(min_length=6, max_length=11, help_text="Six digits, or a recovery code.")
+    code = Secret(min_length=6, max_length=11, help_text="Six digits, or a recovery code.")
 
     def validate_code(self, code: str) -> str:
         if len(code) != 6 and not RECOVERY.fullmatch(code):
@@ -122,11 +122,11 @@ class TwoFactorSerializer(StrictSerializer):
 
 
 class ChallengeSerializer(StrictSerializer):
-    challenge = Text(max_length=MAX_TOKEN)
+    challenge = Secret(max_length=MAX_TOKEN)
 
 
 class CodeSerializer(StrictSerializer):
-    code = Text(min_length=6, max_length=6, help_text="Six digits.")
+    code = Secret(min_length=6, max_length=6, help_text="Six digits.")
 
 
 class NothingSerializer(StrictSerializer):

@@ -7,7 +7,7 @@ import re
 from django.core.validators import RegexValidator
 
 from accounts.oauth import redirects
-from core.serializers import StrictSerializer, Text
+from core.serializers import Secret, StrictSerializer, Text
 
 MAX_TOKEN = 200
 CHALLENGE = RegexValidator(re.compile(r"\A[A-Za-z0-9_-]{43}\Z"), "The S256 challenge of RFC 7636: 43 characters.")
@@ -27,9 +27,9 @@ class BeginSerializer(StrictSerializer):
 
 
 class ExchangeSerializer(StrictSerializer):
-    code = Text(max_length=MAX_TOKEN)
+    code = Secret(max_length=MAX_TOKEN)
     collection = Text(required=False, allow_blank=True, max_length=100)
-    code_verifier = Text(required=False, max_length=128)
+    code_verifier = Secret(required=False, max_length=128)
 
 
 class StartLinkSerializer(StrictSerializer):
@@ -40,4 +40,4 @@ class StartLinkSerializer(StrictSerializer):
 
 
 class LinkSerializer(StrictSerializer):
-    code = Text(max_length=MAX_TOKEN)
+    code = Secret(max_length=MAX_TOKEN)
