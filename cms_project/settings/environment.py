@@ -121,3 +121,4 @@ def secret_key(env: str, data_dir: Path) -> str:
 ENV = read(environment_name, "development", "ENV", "ENVIRONMENT")
 PRODUCTION = ENV in ("production", "staging")
 DATA_DIR = read(directory, ROOT / "data", "DATA_DIR")
+os.umask(0o077)  # whoever has read this makes files under DATA_DIR, and they hold secrets: nobody else reads them

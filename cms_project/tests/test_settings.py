@@ -63,6 +63,30 @@ def test_defaults_need_nothing(tmp_path):
     assert settings_of(tmp_path, "SECRET_KEY") == {"SECRET_KEY": key}
 
 
+WORK = """
+import django
+django.setup()
+from django.core.mail import send_mail
+from cms_project.migrating import migrate
+migrate()
+send_mail("Sign in", "https://cms.example/reset-password?token=secret", None, ["ann@example.com"])
+"""
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_no_other_user_of_the_machine_reads_what_is_kept(tmp_path, is_there):
+    home = tmp_path / "home"
+    if is_there:
+        home.mkdir(mode=0o755)
+    env = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "PYTHONPATH", "LANG")}
+    env |= {"DJANGO_SETTINGS_MODULE": "cms_project.settings", "ENV_FILE": "", "DATA_DIR": str(home)}
+    subprocess.run([sys.executable, "-c", WORK], env=env, cwd=ROOT, capture_output=True, check=True, umask=0o022)
+    kept = [*home.rglob("*"), *([] if is_there else [home])]
+    assert {"app.db", "app-ephemeral.db", "secret_key", "mail"} <= {path.name for path in kept}
+    assert any(path.suffix == ".log" for path in kept)
+    assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+
+
 def test_every_alias_is_read(tmp_path):
     found = settings_of(
         tmp_path,

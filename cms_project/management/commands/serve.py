@@ -59,7 +59,8 @@ class Command(BaseCommand):
 
 def _link_to(port: int) -> None:
     """Have links in mails lead to the port that is served, where BASE_URL does not say better; also in workers."""
-    if port != settings.PORT and settings.BASE_URL == f"http://127.0.0.1:{settings.PORT}":
+    default = f"http://127.0.0.1:{settings.PORT}"
+    if port != settings.PORT and default == settings.BASE_URL:
         os.environ["BASE_URL"] = settings.BASE_URL = f"http://127.0.0.1:{port}"
         settings.CSRF_TRUSTED_ORIGINS = [settings.BASE_URL]
 
