@@ -15,6 +15,7 @@ from accounts.principals import STAFF_COLLECTION, Principal, principal_of
 from accounts.realms import Realm
 from core import clock
 from core.errors import Conflict, Forbidden, Unauthorized
+from core.query_string import known_parameters
 
 EMAIL_TAKEN = "This email address is already registered."
 USERNAME_TAKEN = "This username is already taken."
@@ -44,6 +45,7 @@ class Users(Realm):
         is given by admins only, up to their own, or by an invitation. Who is an admin
         needs no invitation.
         """
+        known_parameters(query, ())
         serializer = shapes.RegisterSerializer(data=data)
         serializer.is_valid(raise_exception=True)
         return self.create(principal, serializer.validated_data)

@@ -8,18 +8,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.query_string import known_parameters
+from core.query_string import known_parameters, parse_query_string
 
 
 class CheckedView(APIView):
     """Refuses query parameters but ``parameters``, which are in ``query``; no cache keeps the answers."""
 
-    parameters: frozenset[str] = frozenset()
+    parameters: frozenset[str] | None = frozenset()  # None where others say which
     query: dict[str, str]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.query = known_parameters(request.META.get("QUERY_STRING", ""), self.parameters)
+        sent, known = request.META.get("QUERY_STRING", ""), self.parameters
+        self.query = parse_query_string(sent) if known is None else known_parameters(sent, known)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response["Cache-Control"] = "no-store"

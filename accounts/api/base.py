@@ -8,7 +8,6 @@ from typing import Any
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import realms, tokens
@@ -20,9 +19,10 @@ from accounts.scopes import Keys
 from accounts.sign_in import Pending, SignedIn
 from accounts.tokens import Client, TokenPair
 from core.errors import NotFound, Unauthorized
+from core.views import CheckedView
 
 
-class AccountView(GenericAPIView[Any]):
+class AccountView(CheckedView, GenericAPIView[Any]):
     """Of ``users``, or of the auth collection that the path names. For people, not for their API keys."""
 
     api_keys = Keys.NONE
@@ -32,11 +32,6 @@ class AccountView(GenericAPIView[Any]):
     def dispatch(self, request: Any, *args: Any, collection: str | None = None, **kwargs: Any) -> Any:
         self.collection = collection
         return super().dispatch(request, *args, **kwargs)
-
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Tokens and accounts are nobody else's: no cache on the way may keep them."""
-        response["Cache-Control"] = "no-store"
-        return super().finalize_response(request, response, *args, **kwargs)
 
     @property
     def realm(self) -> Realm:

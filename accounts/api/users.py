@@ -21,7 +21,6 @@ from core.errors import ValidationFailed
 from core.permissions import IsAdmin
 from core.query_string import DEFAULT_LENGTH, MAX_LENGTH, SLICE, slice_of
 from core.serializers import StrictSerializer
-from core.views import CheckedView
 
 SLICE_PARAMETERS = [
     OpenApiParameter("skip", int, description="How many to leave out."),
@@ -37,7 +36,7 @@ class NewRoleSerializer(StrictSerializer):
     new_role = serializers.ChoiceField(choices=Role.choices)
 
 
-class AdminView(CheckedView, AccountView):
+class AdminView(AccountView):
     """For admins."""
 
     serializer_class: type[StrictSerializer] = NothingSerializer
@@ -68,7 +67,7 @@ class UsersOfRoleView(UsersView):
         return Response(self.part(User.objects.filter(role=role)))
 
 
-class UserView(CheckedView, AccountView):
+class UserView(AccountView):
     """One account: for itself and for admins; ``user_id`` is the caller's own where the path has none."""
 
     serializer_class = UserUpdateSerializer
@@ -106,7 +105,7 @@ class UpdateUserView(UserView):
     http_method_names = ("put", "patch", "options")
 
 
-class UserRoleView(CheckedView, AccountView):
+class UserRoleView(AccountView):
     """Give somebody a role, as a superadmin."""
 
     serializer_class = NewRoleSerializer

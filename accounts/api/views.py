@@ -27,6 +27,7 @@ from core.errors import NotFound, Unauthorized
 class RegisterView(AccountView):
     """Make an account. The first one of an installation becomes superadmin."""
 
+    parameters = None  # a collection's create rule may ask for some
     crew = "hashing"
     rate_limit = ratelimit.REGISTER
     serializer_class = RegisterSerializer

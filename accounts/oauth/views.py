@@ -25,7 +25,6 @@ from accounts.sign_in import SignedIn
 from core import clock
 from core.error_adapter import domain_error
 from core.errors import BadRequest
-from core.query_string import known_parameters
 from core.serializers import StrictSerializer
 
 
@@ -39,7 +38,6 @@ class ProvidersView(_OAuthView):
 
     @extend_schema(request=None, responses={200: documents.PROVIDERS})
     def get(self, request: Request) -> Response:
-        known_parameters(request.META.get("QUERY_STRING", ""), ())
         found = providers.configured()
         return Response({"items": [{"id": one.id, "name": one.name, "login_url": one.login_url} for one in found]})
 
@@ -48,6 +46,7 @@ class BeginView(_OAuthView):
     """Go to the provider to sign in there. A page may say where to come back to: an address of an allowed origin."""
 
     crew = "outgoing"
+    parameters = frozenset(serializers.BeginSerializer._declared_fields)
     serializer_class = serializers.BeginSerializer
 
     @extend_schema(request=None, parameters=[serializers.BeginSerializer], responses={302: None})
@@ -55,8 +54,7 @@ class BeginView(_OAuthView):
         from accounts.oauth import handshake  # allauth and the HTTP client, which most do without
 
         chosen = providers.get(provider)
-        fields = serializers.BeginSerializer().fields
-        serializer = serializers.BeginSerializer(data=known_parameters(request.META.get("QUERY_STRING", ""), fields))
+        serializer = serializers.BeginSerializer(data=self.query)
         serializer.is_valid(raise_exception=True)
         given = dict(serializer.validated_data)
         name, ticket = given.pop("collection", ""), given.pop("link", "")
@@ -77,6 +75,7 @@ class CallbackView(_OAuthView):
     """
 
     crew = "outgoing"
+    parameters = None  # the provider's own
 
     @extend_schema(request=None, responses={200: account_documents.SIGNED_IN})
     def get(self, request: Request, provider: str) -> HttpResponse:
