@@ -362,6 +362,27 @@ def test_an_owner_does_not_set_what_admins_set_and_keeps_the_address_by_sending_
     assert kept.json()["verified"] is True
 
 
+def test_nobody_makes_more_than_one_account_by_a_batch(houses, anonymous, admin, as_user, records):
+    def batch(client, method, count):
+        requests = [
+            {"method": method, "collection": ("customers", "vendors")[number % 2]}
+            | ({"id": f"new-{number}"} if method == "PUT" else {})
+            | {"data": {"email": f"new{number}@example.com", "password": PASSWORD}}
+            for number in range(count)
+        ]
+        return client.post("/api/v1/batch", {"requests": requests}, format="json")
+
+    for method, count in (("POST", 2), ("POST", 50), ("PUT", 2)):
+        answer = batch(anonymous, method, count)
+        assert answer.status_code in (401, 403, 422), answer.json()
+        assert not records("customers").items() and not records("vendors").items()
+    assert "At most 1 may" in str(batch(anonymous, "POST", 2).json())
+    assert batch(anonymous, "POST", 1).status_code == 200
+    records("customers").delete(records("customers").items()[0]["id"])
+    assert batch(as_user(admin), "POST", 50).status_code == 200
+    assert len(records("customers").items()) == 25
+
+
 @pytest.mark.parametrize("name", ["password", "email"])
 def test_a_stolen_access_token_changes_neither_password_nor_address(pairs, anonymous, records, name):
     stolen = pairs["customers"]["access_token"]
