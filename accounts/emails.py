@@ -22,6 +22,7 @@ from accounts.principals import STAFF_COLLECTION
 from accounts.realms import Realm
 from core.errors import BadRequest, Conflict, ValidationFailed
 
+MAX_LINKS_AN_HOUR = 5  # of one kind to one account
 ALREADY_VERIFIED = "Your e-mail address is verified already."
 
 
@@ -117,6 +118,14 @@ def _link_with_token(path: str, account: Account, purpose: Purpose, data: dict[s
     return _link(path, token=one_time.make(account, purpose, data), **_named(account))
 
 
+def _is_enough(draft: Draft, purpose: Purpose) -> bool:
+    """Whether the account has had its mails of this kind: nobody fills somebody's box, or ends each link with another.
+
+    Asked here, where no answer tells. A mail that is tried again was let through before.
+    """
+    return draft.mail.attempts == 1 and one_time.made_lately(_to(draft), purpose) >= MAX_LINKS_AN_HOUR
+
+
 def _named(account: Account) -> dict[str, str]:
     realm = realms.of(account)
     return {} if realm.key == STAFF_COLLECTION else {"collection": realm.name}
@@ -130,7 +139,7 @@ def _to(draft: Draft) -> Account:
 @template("verify")
 def _verify(draft: Draft) -> Mapping[str, Any] | None:
     account = _to(draft)
-    if account.verified:
+    if account.verified or _is_enough(draft, Purpose.VERIFY):
         return None
     return {"account": account, "link": _link_with_token("verify", account, Purpose.VERIFY)}
 
@@ -138,7 +147,7 @@ def _verify(draft: Draft) -> Mapping[str, Any] | None:
 @template("reset")
 def _reset(draft: Draft) -> Mapping[str, Any] | None:
     account = _to(draft)
-    if not account.is_active:
+    if not account.is_active or _is_enough(draft, Purpose.RESET):
         return None
     return {"account": account, "link": _link_with_token("reset-password", account, Purpose.RESET)}
 
@@ -148,7 +157,7 @@ def _change_email(draft: Draft) -> Mapping[str, Any] | None:
     """Nothing where the password, the address or the role changed since it was asked for: the mail may be late."""
     account = _to(draft)
     email = draft.mail.data["email"]
-    if draft.mail.data["stamp"] != account.credential_stamp():
+    if draft.mail.data["stamp"] != account.credential_stamp() or _is_enough(draft, Purpose.CHANGE_EMAIL):
         return None
     link = _link_with_token("change-email", account, Purpose.CHANGE_EMAIL, {"email": email})
     return {"account": account, "email": email, "link": link}

@@ -48,6 +48,7 @@ LIFETIMES = {
     Purpose.TOTP: timedelta(minutes=15),
     Purpose.TICKET: timedelta(seconds=60),
 }
+LATELY = timedelta(hours=1)
 # A page may have several of these at a time.
 _MANY = frozenset({Purpose.EXCHANGE, Purpose.TICKET})
 
@@ -66,7 +67,9 @@ def make(account: Account, purpose: Purpose, data: dict[str, Any] | None = None)
     now = clock.now()
     with transaction.atomic():
         OneTimeToken.objects.filter(expires__lt=now).delete()
+        earlier: list[float] = []
         if purpose not in _MANY:
+            earlier = _made_lately(account, purpose)
             OneTimeToken.objects.of(account).filter(purpose=purpose).delete()
         OneTimeToken.objects.create(
             digest=_digest(raw),
@@ -77,8 +80,14 @@ def make(account: Account, purpose: Purpose, data: dict[str, Any] | None = None)
             data=data or {},
             created=now,
             expires=now + LIFETIMES[purpose],
+            earlier=earlier,
         )
     return raw
+
+
+def made_lately(account: Account, purpose: Purpose) -> int:
+    """How many were made in the last hour, of which the newest has not been used yet."""
+    return len(_made_lately(account, purpose))
 
 
 def peek(raw: str, purpose: Purpose, realm: Realm | None = None) -> Use:
@@ -122,6 +131,12 @@ def _find(raw: str, purpose: Purpose, realm: Realm | None) -> OneTimeToken | Non
     found = OneTimeToken.objects.filter(digest=_digest(raw), purpose=purpose, expires__gt=clock.now())
     token: OneTimeToken | None = (found if realm is None else found.filter(realm=realm.key)).first()
     return token
+
+
+def _made_lately(account: Account, purpose: Purpose) -> list[float]:
+    since = (clock.now() - LATELY).timestamp()
+    rows = OneTimeToken.objects.of(account).filter(purpose=purpose)
+    return [moment for row in rows for moment in (*row.earlier, row.created.timestamp()) if moment > since]
 
 
 def _account(token: OneTimeToken) -> Account | None:

@@ -19,6 +19,7 @@ class OneTimeToken(Owned):
     data = models.JSONField(default=dict)
     created = models.DateTimeField(default=clock.now)
     expires = models.DateTimeField(db_index=True)
+    earlier = models.JSONField(default=list)  # when those were made that it replaced, in seconds; of the last hour
 
     class Meta:
         db_table = "one_time_tokens"

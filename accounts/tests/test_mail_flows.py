@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.core import mail
@@ -97,6 +98,32 @@ def test_a_password_is_reset_by_the_link_in_a_mail_once(register, anonymous):
         assert anonymous.get(f"{AUTH}me", HTTP_AUTHORIZATION=f"Bearer {raw}").status_code == 401
     stale = anonymous.post(f"{AUTH}refresh", {"refresh_token": tokens_before["refresh_token"]})
     assert stale.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "page"), [("request-password-reset", "reset-password"), ("resend-verification", "verify")]
+)
+def test_nobody_fills_somebodys_box_or_ends_each_link_with_another(path, page, register, anonymous):
+    register()
+    mailing.send_due()
+    for _ in range(12):
+        assert anonymous.post(f"{AUTH}{path}", {"email": "ann@example.com"}).status_code == 200
+        mailing.send_due()
+    sent = [message for message in mail.outbox if f"/{page}?" in message.body]
+    assert len(sent) == 5 and not Mail.objects.exists()
+    token = token_of(sent[-1], page)
+    row = OneTimeToken.objects.get(purpose={"verify": "verify", "reset-password": "reset"}[page])
+    row.created -= timedelta(minutes=61)
+    row.earlier = [moment - 3660 for moment in row.earlier]
+    row.save()
+    if page == "verify":
+        assert anonymous.post(f"{AUTH}verify-email", {"token": token}).status_code == 200
+    else:
+        anonymous.post(f"{AUTH}{path}", {"email": "ann@example.com"})
+        newer = token_of(the_mail("ann@example.com"), page)
+        for raw, status in ((token, 400), (newer, 200)):
+            body = {"token": raw, "new_password": "another-staple-7"}
+            assert anonymous.post(f"{AUTH}reset-password", body).status_code == status
 
 
 def test_a_token_for_one_purpose_is_no_good_for_another(register, anonymous):
