@@ -18,12 +18,13 @@ class Account(Protocol):
     def realm_key(self) -> str: ...
     @property
     def account_id(self) -> str: ...
+    @property
+    def two_fa_enabled(self) -> bool: ...
 
     email: str
     role: str
     verified: bool
     is_active: bool
-    two_fa_enabled: bool
     password: str
 
     def credential_stamp(self) -> str: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from accounts.models import SecondFactor, credential_stamp
@@ -29,7 +30,11 @@ class RecordAccount:
 
     def __init__(self, collection: CollectionDef, record: Record) -> None:
         self.take(collection, record)
-        self.two_fa_enabled: bool = SecondFactor.objects.of(self).exists()
+
+    @cached_property
+    def two_fa_enabled(self) -> bool:
+        """Read when it is asked for: looking an account up takes as long as finding none."""
+        return SecondFactor.objects.of(self).exists()
 
     def take(self, collection: CollectionDef, record: Record) -> None:
         """Be this whole record from now on."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts import mailing, realms
@@ -447,3 +449,16 @@ def test_an_address_is_measured_as_it_is_kept_and_ascii_before_the_at(email, reg
     assert anonymous.post("/api/v1/collections/customers/records", body).status_code == 422
     moved = anonymous.post(at("change-email"), {"new_email": email, "password": PASSWORD}, **bearer(access))
     assert moved.status_code == 422 and not Mail.objects.filter(template="change_email").exists()
+
+
+def test_looking_up_an_account_asks_the_database_no_more_than_looking_for_none(register, customers):
+    register(username="ann")
+    realm = realms.get("customers")
+    for there, absent in ((EMAIL, "nobody@example.com"), ("ann", "nobody")):
+        asked = []
+        for identifier in (there, absent):
+            with CaptureQueriesContext(connection) as queries:
+                found = realm.find(identifier)
+            assert (found is not None) == (identifier == there)
+            asked.append(len(queries))
+        assert asked[0] == asked[1]
