@@ -18,6 +18,7 @@ from core import clock
 def take_over(account: Account) -> Account:
     """The account, now its owner's: verified, and without a password. Inside a transaction."""
     realm = realms.of(account)
+    realm.hold(account)
     shut(account)
     account = realm.set_verified(realm.set_password(account, None))
     mailing.post("password_changed", account)

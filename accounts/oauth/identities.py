@@ -7,7 +7,7 @@ from dataclasses import asdict
 from django.contrib.auth.hashers import is_password_usable
 from django.db import transaction
 
-from accounts import mailing, one_time
+from accounts import mailing, one_time, realms
 from accounts.models import ExternalIdentity, SignIn
 from accounts.models.owned import Account, OwnedQuerySet
 from accounts.oauth import arrival
@@ -53,14 +53,15 @@ def link(account: Account, raw: str) -> ExternalIdentity:
     """Add what is proved.
 
     BadRequest for a bad proof or somebody else's and before the address is verified,
-    Conflict for somebody else's identity.
+    Conflict for somebody else's identity and where the account was changed meanwhile.
     """
     _check_verified(account)
     proved = one_time.peek(raw, Purpose.LINKED).account
     if (proved.realm_key, proved.account_id) != (account.realm_key, account.account_id):
         raise BadRequest(one_time.BAD)
-    used = one_time.use(raw, Purpose.LINKED)
     with transaction.atomic():
+        used = one_time.use(raw, Purpose.LINKED)
+        realms.of(account).hold(used.account)
         made = arrival.link(account, Person(**used.data))
         mailing.post("identity_linked", account, data={"provider": made.provider})
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rest_framework.test import APIClient
 
-from accounts import realms, tokens
+from accounts import one_time, realms, tokens
 from accounts.models import ExternalIdentity, User
 from accounts.oauth import arrival, identities
 from accounts.oauth.arrival import Person
@@ -47,6 +47,20 @@ def test_an_identity_that_two_accounts_add_at_once_is_one_accounts(make_user):
     outcomes = together(4, lambda n: outcome(lambda: identities.link(accounts[n], proofs[n])))
     assert sorted(str(one) for one in outcomes if isinstance(one, int)) == ["409"] * 3
     assert ExternalIdentity.objects.count() == 1
+
+
+def test_an_identity_is_not_added_to_an_account_that_was_reset_meanwhile(make_user, monkeypatch):
+    ann = make_user("ann")
+    proof, use = identities.proof(ann, ANN), one_time.use
+
+    def then_reset(*args):
+        used = use(*args)
+        realms.staff().set_password(User.objects.get(pk=ann.pk), "another-staple-7")
+        return used
+
+    monkeypatch.setattr(one_time, "use", then_reset)
+    assert outcome(lambda: identities.link(ann, proof)) == 409
+    assert not ExternalIdentity.objects.exists()
 
 
 def test_of_two_only_ways_in_one_is_left(make_user):
