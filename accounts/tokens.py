@@ -36,6 +36,7 @@ from core.errors import Unauthorized
 
 ISSUER, AUDIENCE = "fastcms", STAFF_COLLECTION
 MAX_TOKEN_CHARS = 4096
+MOST = 100  # open sign-ins of one account
 CLOCK_SKEW_SECONDS = 30  # between the machines of one installation
 API_KEY_PREFIX = "fcms_"
 BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
@@ -99,6 +100,7 @@ class Client:
 def issue(account: Account, method: str = "password", client: Client | None = None) -> TokenPair:
     """Open a sign-in for the account; its earlier, expired ones are swept out.
 
+    Of more than ``MOST`` open ones that which was not used for the longest time ends.
     Only ``sign_in`` calls this for people: it asks for the second factor.
     """
     client = client or Client()
@@ -115,7 +117,10 @@ def issue(account: Account, method: str = "password", client: Client | None = No
     )
     pair, sign_in.refresh_id = _pair(account, sign_in.id)
     with transaction.atomic():
-        SignIn.objects.of(account).filter(expires__lt=now).delete()
+        earlier = SignIn.objects.of(account)
+        earlier.filter(expires__lt=now).delete()
+        left = earlier.filter(revoked=None).order_by("-last_used", "pk")
+        earlier.filter(pk__in=left.values("pk")[MOST - 1 :]).delete()
         sign_in.save(force_insert=True)
     return pair
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from accounts import tokens
 from accounts.models import SignIn, User
 
 PASSWORD = "correct-horse-battery"
@@ -222,3 +223,15 @@ def test_login_costs_the_same_for_nobody_as_for_somebody(real_hashers, make_user
     login("owner", "wrong-password")
     login("nobody", "wrong-password")
     assert len(checked) == 2
+
+
+def test_an_account_has_a_hundred_open_sign_ins_and_the_next_ends_the_least_used(owner, member, login, anonymous):
+    tokens.issue(member)
+    pairs = [tokens.issue(owner) for _ in range(tokens.MOST)]
+    answer = anonymous.post("/api/v1/auth/refresh", {"refresh_token": pairs[0].refresh})  # old, and in use
+    newest = login().json()["access_token"]
+    assert SignIn.objects.of(owner).filter(revoked=None).count() == tokens.MOST and SignIn.objects.of(member).exists()
+    kept = answer.json()["access_token"]
+    for access, status in ((kept, 200), (newest, 200), (pairs[1].access, 401), (pairs[2].access, 200)):
+        assert bearer(anonymous, access).get("/api/v1/auth/me").status_code == status
+    assert len(bearer(anonymous, newest).get("/api/v1/auth/sessions").json()["items"]) == tokens.MOST
