@@ -8,13 +8,14 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
-            "externalidentity", "issuer", models.CharField(blank=True, default="", max_length=500), preserve_default=False
+            "externalidentity",
+            "issuer",
+            models.CharField(blank=True, default="", max_length=500),
+            preserve_default=False,
         ),
         migrations.RemoveConstraint("externalidentity", "one_account_per_identity"),
         migrations.AddConstraint(
             "externalidentity",
-            models.UniqueConstraint(
-                fields=("realm", "provider", "issuer", "subject"), name="one_account_per_identity"
-            ),
+            models.UniqueConstraint(fields=("realm", "provider", "issuer", "subject"), name="one_account_per_identity"),
         ),
     ]
