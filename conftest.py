@@ -37,14 +37,15 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     if connection.vendor == "sqlite":
         folder: Path = tmp_path_factory.mktemp("database")
         config["NAME"] = str(folder / "test.db")
-        connections[ephemeral.ALIAS].settings_dict["NAME"] = str(folder / "test-ephemeral.db")
+        second = connections[ephemeral.ALIAS].settings_dict
+        second["NAME"] = second["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """The second SQLite file too: pytest-django makes only what tests name."""
+    """The second SQLite file too: pytest-django makes only what some test names."""
     with django_db_blocker.unblock():
         ephemeral.migrate()
 
