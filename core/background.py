@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.utils.module_loading import import_string
 
 from core import database
@@ -68,6 +68,8 @@ def run(name: str) -> None:
     try:
         close_old_connections()
         import_string(tasks[name].path)()
+    except OperationalError as fault:  # busy or away, which passes
+        logger.warning("task %s waits for its next round: %s", name, fault)
     except Exception:
         logger.exception("task %s failed", name)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from core import background
 from core.background import Task, Worker
@@ -180,3 +181,13 @@ def test_a_call_that_nobody_takes_is_logged_in_bounded_time(settings, monkeypatc
     background.call("q")
     assert time.monotonic() - began < 5
     assert "the broker took no call of q" in caplog.text
+
+
+def test_a_busy_database_is_no_fault_of_a_task(caplog):
+    def busy() -> None:
+        raise OperationalError("database is locked")
+
+    hooks["quick"] = busy
+    background.run("q")
+    [line] = caplog.records
+    assert line.levelname == "WARNING" and line.exc_info is None and "database is locked" in line.getMessage()
