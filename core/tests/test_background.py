@@ -183,6 +183,7 @@ def test_a_call_that_nobody_takes_is_logged_in_bounded_time(settings, monkeypatc
     assert "the broker took no call of q" in caplog.text
 
 
+@pytest.mark.django_db
 def test_a_busy_database_is_no_fault_of_a_task(caplog):
     def busy() -> None:
         raise OperationalError("database is locked")
