@@ -41,6 +41,8 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         second["NAME"] = second["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
+        # Commits of tests need not be on disk; what survives a crash is tried with servers of their own.
+        connection.settings_dict["OPTIONS"]["options"] += " -c synchronous_commit=off"
 
 
 @pytest.fixture(scope="session")
