@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from accounts import mailing
 from accounts.models import Invite, Mail, User
-from accounts.tests.test_races import together
+from accounts.tests.threads import together
 from core import clock
 from settings_app import services
 

@@ -13,7 +13,7 @@ from accounts import invites, mailing, one_time, realms
 from accounts.models import Invite, Mail, OneTimeToken, Role, User
 from accounts.one_time import Purpose
 from accounts.principals import principal_of
-from accounts.tests.test_races import together
+from accounts.tests.threads import together
 from settings_app.models import CmsSetting
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts import first_account, realms, tokens
 from accounts.models import User
+from accounts.tests.threads import together
 from core.errors import DomainError
 
 pytestmark = [pytest.mark.usefixtures("committed_db"), pytest.mark.engine]
 PASSWORD = "correct-horse-battery"
-
-
-def together(count, act):
-    def run(number):
-        try:
-            return act(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 def register(number, **fields):

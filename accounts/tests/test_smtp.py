@@ -22,7 +22,7 @@ from accounts.models import Mail, User
 from accounts.principals import principal_of
 from accounts.tests import mail_servers
 from accounts.tests.mail_servers import Mailbox
-from accounts.tests.test_races import together
+from accounts.tests.threads import together
 from core import background, clock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -6,7 +6,6 @@ import base64
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +18,7 @@ from rest_framework.test import APIClient
 
 from accounts import mailing, tokens, two_factor
 from accounts.models import Challenge, Mail, OneTimeToken, SignIn, User
+from accounts.tests.threads import together
 from core import clock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -88,17 +88,6 @@ def login(anonymous: APIClient) -> Callable[..., str]:
 
 def verify(challenge: str, code: str) -> int:
     return APIClient().post(f"{AUTH}verify-2fa", {"challenge": challenge, "code": code}).status_code
-
-
-def together(act, count=20):
-    def run(number):
-        try:
-            return act(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 # --- setting it up ---------------------------------------------------------------------------
@@ -220,7 +209,7 @@ def test_of_many_confirmations_at_once_one_gets_codes_that_work(owner, as_user, 
     headers = {"HTTP_AUTHORIZATION": f"Bearer {access}"}
     secret = APIClient().post(f"{AUTH}2fa/totp", {"password": PASSWORD}, **headers).json()["secret"]
     code = Phone(secret, watch).code()
-    answers = together(lambda n: APIClient().post(f"{AUTH}2fa/totp/confirm", {"code": code}, **headers))
+    answers = together(20, lambda n: APIClient().post(f"{AUTH}2fa/totp/confirm", {"code": code}, **headers))
     assert Counter(answer.status_code for answer in answers) == {200: 1, 401: 19}
     codes = next(answer.json()["recovery_codes"] for answer in answers if answer.status_code == 200)
     assert verify(login(), codes[0]) == 200
@@ -258,7 +247,7 @@ def test_of_twenty_uses_of_one_code_at_once_one_signs_in(phone, owner, watch, co
     for _ in range(20):
         raws.append(two_factor.challenge(owner, "password").raw)
         Challenge.objects.update(expires=watch.moment + timedelta(minutes=5))  # none ended the one before
-    answers = together(lambda n: verify(raws[n], code))
+    answers = together(20, lambda n: verify(raws[n], code))
     assert Counter(answers) == {200: 1, 401: 19}
     assert SignIn.objects.filter(method="password+2fa").count() == 1
 
@@ -299,7 +288,7 @@ def test_of_twenty_uses_of_one_recovery_code_at_once_one_signs_in(phone, owner, 
     for _ in range(20):
         raws.append(two_factor.challenge(owner, "password").raw)
         Challenge.objects.update(expires=watch.moment + timedelta(minutes=5))
-    answers = together(lambda n: verify(raws[n], phone.recovery_codes[3]))
+    answers = together(20, lambda n: verify(raws[n], phone.recovery_codes[3]))
     assert Counter(answers) == {200: 1, 401: 19}
     assert phone.client.get(f"{AUTH}2fa").json()["recovery_codes_left"] == 9
 
@@ -309,7 +298,7 @@ def test_different_recovery_codes_used_at_once_are_all_used_up(phone, owner, wat
     for _ in range(8):
         raws.append(two_factor.challenge(owner, "password").raw)
         Challenge.objects.update(expires=watch.moment + timedelta(minutes=5))
-    assert together(lambda n: verify(raws[n], phone.recovery_codes[n]), 8) == [200] * 8
+    assert together(8, lambda n: verify(raws[n], phone.recovery_codes[n])) == [200] * 8
     assert phone.client.get(f"{AUTH}2fa").json()["recovery_codes_left"] == 2
     assert {verify(login(), code) for code in phone.recovery_codes[:8]} == {401}
 

@@ -7,7 +7,6 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -17,6 +16,7 @@ from rest_framework.test import APIClient
 
 from accounts import mailing, realms, tokens, two_factor
 from accounts.models import Challenge, Mail, SignIn, User
+from accounts.tests.threads import together
 from core import clock
 from core.errors import Unauthorized
 
@@ -61,17 +61,6 @@ def verify(challenge: str, code: str) -> int:
 def another(code: str) -> str:
     """Six digits, and not those."""
     return f"{(int(code) + 1) % 1_000_000:06}"
-
-
-def together(act, count=50):
-    def run(number):
-        try:
-            return act(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 # --- turning it on and off -------------------------------------------------------------------
@@ -331,7 +320,7 @@ def test_of_fifty_guesses_at_once_five_are_looked_at(guarded, login, committed_d
     looked_at = []
     looks = two_factor._is_right
     monkeypatch.setattr(two_factor, "_is_right", lambda *args: looked_at.append(1) or looks(*args))
-    answers = together(lambda n: verify(asked, f"{(int(code) + 1 + n) % 1_000_000:06}"))
+    answers = together(50, lambda n: verify(asked, f"{(int(code) + 1 + n) % 1_000_000:06}"))
     assert Counter(answers) == {401: 50} and len(looked_at) == 5
     assert Challenge.objects.get().attempts == 5
     assert verify(asked, code) == 401 and not SignIn.objects.exists()
@@ -340,7 +329,7 @@ def test_of_fifty_guesses_at_once_five_are_looked_at(guarded, login, committed_d
 def test_of_fifty_right_answers_at_once_one_signs_in(guarded, login, committed_db):
     asked = login()["challenge"]
     code = mailed_code()
-    answers = Counter(together(lambda n: verify(asked, code)))
+    answers = Counter(together(50, lambda n: verify(asked, code)))
     assert answers == {200: 1, 401: 49}
     assert SignIn.objects.count() == 1
 
@@ -419,7 +408,7 @@ def test_of_many_who_ask_for_another_code_at_once_one_gets_it(guarded, login, co
     asked = login()["challenge"]
     mailing.send_due()
     Challenge.objects.update(sent=clock.now() - timedelta(seconds=31))
-    answers = together(lambda n: APIClient().post(f"{AUTH}resend-2fa", {"challenge": asked}).status_code, 12)
+    answers = together(12, lambda n: APIClient().post(f"{AUTH}resend-2fa", {"challenge": asked}).status_code)
     assert Counter(answers) == {200: 1, 429: 11}
     assert Mail.objects.count() == 1
 

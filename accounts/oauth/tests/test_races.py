@@ -9,7 +9,7 @@ from accounts import one_time, realms, tokens
 from accounts.models import ExternalIdentity, User
 from accounts.oauth import arrival, identities
 from accounts.oauth.arrival import Person
-from accounts.tests.test_races import together
+from accounts.tests.threads import together
 from core.errors import DomainError
 
 pytestmark = [pytest.mark.usefixtures("committed_db"), pytest.mark.engine]
