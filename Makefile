@@ -13,7 +13,7 @@ ON_POSTGRESQL = DATABASE_URL="$(TEST_DATABASE_URL)" TEST_REDIS_URL="$(TEST_REDIS
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt requirements-ses.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-ses.txt requirements-s3.txt requirements-dev.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
 	touch $@

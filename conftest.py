@@ -8,8 +8,10 @@ owns. ``anonymous`` is a client without a token.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,28 +22,45 @@ from rest_framework.test import APIClient
 from accounts import tokens
 from accounts.models import Role, User
 from cms_project import ephemeral
+from collections_app.dialects import quote
 from core import database
+from tests import clean_database
 
 pytest_plugins = ["collections_app.tests.fixtures"]
 
 PASSWORD = "correct-horse-battery"
+MEMORY, ROOM = Path("/dev/shm"), 2**30  # noqa: S108  # a folder of our own is made in it
 
 # Whichever databases there are, every test may use them.
 TransactionTestCase.databases = "__all__"  # type: ignore[assignment]
+TransactionTestCase._fixture_teardown = clean_database.restore  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+def folder_of_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory where there is room: commits of tests need not be on disk.
+
+    What survives a crash is tried by killing processes, which memory outlives.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield tmp_path_factory.mktemp("database")
+        return
+    with TemporaryDirectory(prefix="fastcms-tests-", dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(folder_of_databases: Path) -> None:
     """A database of this run's own: a file, because threads and processes share it."""
     config = connection.settings_dict["TEST"]
     if connection.vendor == "sqlite":
-        folder: Path = tmp_path_factory.mktemp("database")
+        folder = folder_of_databases
         config["NAME"] = str(folder / "test.db")
         second = connections[ephemeral.ALIAS].settings_dict
         second["NAME"] = second["TEST"]["NAME"] = str(folder / "test-ephemeral.db")
     else:
         config["NAME"] = f"test_fastcms_{os.getpid()}"
-        # Commits of tests need not be on disk; what survives a crash is tried with servers of their own.
+        # As for a file in memory: nobody waits for the disk.
         connection.settings_dict["OPTIONS"]["options"] += " -c synchronous_commit=off"
 
 
@@ -50,6 +69,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """The second SQLite file too: pytest-django makes only what some test names."""
     with django_db_blocker.unblock():
         ephemeral.migrate()
+        clean_database.remember()
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:  # the servers that tests start do not wait for the disk either
+                cursor.execute(f"ALTER DATABASE {quote(connection.settings_dict['NAME'])} SET synchronous_commit = off")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,8 +86,8 @@ def no_reader_is_left(django_db_setup: None) -> Iterator[None]:
 def committed_db(transactional_db: None) -> Iterator[None]:
     """A database whose transactions really commit, for threads and races.
 
-    Afterwards Django empties its own tables and lays down the built-in collection
-    again, whose table it does not know to empty.
+    Afterwards Django's own tables are emptied and the built-in collection is laid down
+    again, whose table is dropped for that.
     """
     yield
     with connection.cursor() as cursor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import auth
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 
 from accounts.models import User
@@ -37,6 +38,14 @@ def keep(request: HttpRequest, user: User) -> None:
     """
     request.session.cycle_key()
     request.session[auth.HASH_SESSION_KEY] = user.get_session_auth_hash()
+
+
+def user_of(session_key: str) -> User | None:
+    """Who is signed in there by now; nobody once it has ended, or what it rests on has changed."""
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
+    found = auth.get_user(request)
+    return found if isinstance(found, User) else None
 
 
 def sweep(sender: Any, request: HttpRequest, **kwargs: Any) -> None:

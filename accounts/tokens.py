@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -169,6 +169,11 @@ def sign_in_of(realm: Realm, raw: str) -> uuid.UUID | None:
         return None
 
 
+def access_token(account: Account, sign_in_id: str) -> str:
+    """Another access token of an open sign-in, for what outlives the one that it began with."""
+    return _pair(account, uuid.UUID(sign_in_id))[0].access
+
+
 def access_claims(raw: str, audience: str) -> dict[str, Any]:
     """The claims of an access token for the audience; Unauthorized for any other token."""
     return _verify(AccessToken, raw, audience)
@@ -230,21 +235,46 @@ def register_resolver(audience: str, resolver: Resolver) -> None:
     _resolvers[audience] = resolver
 
 
-def principal_from_token(raw: str) -> Principal:
-    """The caller that an access token or an API key speaks for; Unauthorized for anything else."""
-    verified = _cache.get(raw)
-    if verified is None or verified.expires <= time.time():
-        verified = _resolve(raw)
+def verified(raw: str) -> Verified:
+    """The token, well-signed and not expired; Unauthorized for anything else. It says nothing of its account."""
+    found = _cache.get(raw)
+    if found is None or found.expires <= time.time():
+        found = _resolve(raw)
         with _cache_lock:
             while len(_cache) >= _CACHE_SIZE:
                 del _cache[next(iter(_cache))]
-            _cache[raw] = verified
+            _cache[raw] = found
+    return found
+
+
+def principals_of(those: Sequence[Verified]) -> list[Principal | None]:
+    """Who each of these speaks for by now; None once its account says no. Some hundreds in two statements."""
+    with database.reading() as session:
+        found = [session.memo.get(one) for one in those]
+        asked = [one for one, principal in zip(those, found, strict=True) if principal is None]
+        rows = _rows_of([one for one in asked if isinstance(one, _VerifiedAccess)])
+        for index, one in enumerate(those):
+            if found[index] is None:
+                try:
+                    found[index] = one.of_row(rows[one]) if isinstance(one, _VerifiedAccess) else one.principal()
+                except Unauthorized:
+                    continue
+                session.remember(one, found[index], 1000)
+    for principal in found:
+        if principal is not None and principal.scope is not None:
+            key_uses.uses.note(principal.scope.key_id)
+    return found
+
+
+def principal_from_token(raw: str) -> Principal:
+    """The caller that an access token or an API key speaks for; Unauthorized for anything else."""
+    token = verified(raw)
     with database.reading() as session:
         # As long as nothing at all was committed, neither was a change of the account.
-        principal: Principal | None = session.memo.get(verified)
+        principal: Principal | None = session.memo.get(token)
         if principal is None:
-            principal = verified.principal()
-            session.remember(verified, principal, 1000)
+            principal = token.principal()
+            session.remember(token, principal, 1000)
     if principal.scope is not None:
         key_uses.uses.note(principal.scope.key_id)
     return principal
@@ -286,27 +316,56 @@ _STATEMENTS = {"sqlite": _ROW_SQL.format("?"), "postgresql": _ROW_SQL.format("%s
 class _VerifiedAccess:
     """A verified access token of ``users``; rebuilds its principal only when the row has moved."""
 
-    __slots__ = ("_keys", "_principal", "_row", "_stamp", "_statement", "_subject", "expires")
+    __slots__ = ("_principal", "_row", "_stamp", "_statement", "_subject", "expires", "keys")
 
     def __init__(self, claims: dict[str, Any]) -> None:
         sign_in, user = uuid.UUID(claims["sid"]), uuid.UUID(claims["sub"])
         self.expires = float(claims["exp"])
         self._subject = str(user)
         on_sqlite = connection.vendor == "sqlite"
-        self._keys = (sign_in.hex if on_sqlite else sign_in, str(user), user.hex if on_sqlite else user)
+        self.keys = (sign_in.hex if on_sqlite else sign_in, str(user), user.hex if on_sqlite else user)
         self._statement = _STATEMENTS[connection.vendor]
         self._stamp = claims.get("stm")
         self._row: tuple[Any, ...] | None = None
         self._principal: Principal | None = None
 
     def principal(self) -> Principal:
-        found = database.rows(self._statement, self._keys, keyed=True)
-        row = found[0] if found else None
+        found = database.rows(self._statement, self.keys, keyed=True)
+        return self.of_row(found[0] if found else None)
+
+    def of_row(self, row: tuple[Any, ...] | None) -> Principal:
+        """Of the account's row, None where there is none that counts."""
         if self._principal is None or row != self._row:
             if row is None or credential_stamp(*row[:4]) != self._stamp:
                 raise Unauthorized(BAD_TOKEN)
             self._principal, self._row = account_principal(self._subject, row), row
         return self._principal
+
+
+def _rows_of(tokens: Sequence[_VerifiedAccess]) -> dict[Verified, tuple[Any, ...] | None]:
+    """What :data:`_STATEMENTS` finds for each."""
+    if not tokens:
+        return {}
+    marks = ", ".join(["?" if connection.vendor == "sqlite" else "%s"] * len(tokens))
+    open_ones: dict[Any, str] = dict(
+        database.rows(
+            f"SELECT id, account_id FROM sign_ins WHERE id IN ({marks}) AND realm = 'users' AND revoked IS NULL",
+            [token.keys[0] for token in tokens],
+        )
+    )
+    users = {
+        row[0]: row[1:]
+        for row in database.rows(
+            f"SELECT id, {', '.join(ACCOUNT_COLUMNS)} FROM users"
+            f" WHERE id IN ({marks}) AND deleted_at IS NULL AND is_active",
+            [token.keys[2] for token in tokens],
+        )
+    }
+    found: dict[Verified, tuple[Any, ...] | None] = {}
+    for token in tokens:
+        sign_in, account, user = token.keys
+        found[token] = users.get(user) if open_ones.get(sign_in) == account else None
+    return found
 
 
 def account_principal(user_id: str, row: tuple[Any, ...], scope: Scope | None = None) -> Principal:

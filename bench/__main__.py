@@ -13,7 +13,7 @@ import tempfile
 from bench import common
 
 MILLION = ["--rows", str(common.scaled(1_000_000))]
-ALONE = ("records", "writes", "rules", "schema", "bulk", "memory")
+ALONE = ("records", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files", "io", "views")
 # Heading, module, arguments.
 SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("peers", "peers", []),
@@ -23,6 +23,7 @@ SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("scan", "scan", []),
     ("logins", "logins", []),
     ("workers", "workers", []),
+    ("realtime", "realtime", []),
 )
 POSTGRESQL: tuple[tuple[str, str, list[str]], ...] = (
     ("peers on PostgreSQL", "peers", []),
@@ -30,6 +31,7 @@ POSTGRESQL: tuple[tuple[str, str, list[str]], ...] = (
     ("mixed on PostgreSQL", "mixed", []),
     ("scan on PostgreSQL", "scan", []),
     ("workers on PostgreSQL", "workers", []),
+    ("realtime on PostgreSQL", "realtime", []),
 )
 
 

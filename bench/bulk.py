@@ -31,7 +31,7 @@ def main() -> list[Row]:
         from collections_app.schema import service
 
         service.collection_create(actor=SYSTEM, payload={"name": "things", "schema": FIELDS})
-        records = list(_things(COUNT))
+        records = list(things(COUNT))
         events = Event.objects.count()
         before = time.perf_counter()
         added = shop.fill("things", iter(records))
@@ -49,7 +49,7 @@ def main() -> list[Row]:
     ]
 
 
-def _things(count: int) -> Iterator[dict[str, Any]]:
+def things(count: int) -> Iterator[dict[str, Any]]:
     from bench import shop
 
     chance = random.Random(1)

@@ -70,7 +70,7 @@ def _fill(folder: Path, rows: int) -> None:
     member = str(User.objects.create_user(EMAIL, PASSWORD, username="member", verified=True).pk)
     shelf = Stock(rows)
     for name in (stock.PRODUCTS, stock.ARTICLES, stock.NOTES):
-        service.collection_create(actor=SYSTEM, payload=_definition(name))
+        service.collection_create(actor=SYSTEM, payload=definition(name))
         shop.fill(name, shelf.records(member))
     table = registry.latest().get(stock.PRODUCTS)
     known = random.Random(2).sample(range(rows), min(rows, KNOWN_IDS))
@@ -82,7 +82,7 @@ def _fill(folder: Path, rows: int) -> None:
     (folder / "bench.json").write_text(json.dumps(facts))
 
 
-def _definition(name: str) -> dict[str, Any]:
+def definition(name: str) -> dict[str, Any]:
     rule = stock.OWN if name == stock.NOTES else stock.SIGNED_IN
     return {
         "name": name,

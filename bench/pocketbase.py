@@ -86,6 +86,20 @@ def prepare(folder: Path, rows: int) -> None:
     (folder / "bench.json").write_text(json.dumps(facts))
 
 
+def empty(folder: Path) -> tuple[Server, str, str]:
+    """A new one, started; with the tokens of its superuser and of a member."""
+    server = _server(folder)
+    servers.finish([binary(), "superuser", "upsert", _ROOT, PASSWORD, *_folders(folder)])
+    server.start()
+    root = _root_token(server.port)
+    account = {"email": EMAIL, "password": PASSWORD, "passwordConfirm": PASSWORD, "verified": True}
+    servers.ask(server.port, "POST", "/api/collections/users/records", account, root)
+    signed_in = servers.ask(
+        server.port, "POST", "/api/collections/users/auth-with-password", {"identity": EMAIL, "password": PASSWORD}
+    )
+    return server, root, str(signed_in["token"])
+
+
 def log_requests(system: System, *, days: int) -> None:
     """For how long it keeps its log of requests: 5 by default; with 0 it writes none."""
     token = _root_token(system.server.port)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import django
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.apps import apps
 from django.conf import settings
 from django.urls import get_resolver, re_path
 
@@ -16,24 +17,35 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cms_project.settings")
 django.setup()
 
 from accounts import key_uses  # noqa: E402 - settings first
-from cms_project.front import Front  # noqa: E402 - settings first
+from cms_project.front import Application, Front  # noqa: E402 - settings first
 from cms_project.handler import DjangoHandler  # noqa: E402 - settings first
 from cms_project.health import FIXED  # noqa: E402 - settings first
 from cms_project.production import refuse_unsafe  # noqa: E402
+from cms_project.sockets import Sockets  # noqa: E402
 from collections_app.api.lane import Lane  # noqa: E402
 from core import background  # noqa: E402
+from core.asgi import refuse_socket  # noqa: E402
+from core.errors import NotFound  # noqa: E402
+from realtime import doors as realtime_doors  # noqa: E402
 
 refuse_unsafe()
 
 django_http = DjangoHandler()
 lane = Lane(django_http, FIXED) if settings.RECORDS_LANE else None
-front = Front(lane or django_http)
+app: Application = lane or django_http
+if apps.is_installed("realtime"):
+    app = realtime_doors.streams(app)
+front = Front(app)
 
 
 async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
     """Refuse the handshake: nothing listens under this path."""
     await receive()
-    await send({"type": "websocket.close", "code": 4404})
+    await refuse_socket(scope, send, NotFound())
+
+
+routes: list[Any] = [*realtime_doors.sockets] if apps.is_installed("realtime") else []
+sockets = Sockets(URLRouter([*routes, re_path(r"", cast(Any, no_such_socket))]), front)
 
 
 def settle() -> None:
@@ -55,7 +67,9 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         settle()
         background.worker.start()
         await send({"type": f"{message['type']}.complete"})
+    realtime_doors.end_streams()
     await asyncio.to_thread(background.worker.stop)
+    await realtime_doors.close()
     if lane is not None:
         lane.close()
     django_http.close()
@@ -67,7 +81,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 application = ProtocolTypeRouter(
     {
         "http": front,
-        "websocket": URLRouter([re_path(r"", cast(Any, no_such_socket))]),
+        "websocket": sockets,
         "lifespan": lifespan,
     }
 )

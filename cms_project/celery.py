@@ -1,8 +1,14 @@
 """The Celery application: ``celery -A cms_project worker``, ``celery -A cms_project beat``."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 from celery import Celery
+from celery.beat import PersistentScheduler
+from celery.signals import worker_ready
+from kombu.entity import Exchange, Queue
 
 from core import background
 
@@ -13,8 +19,26 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
+class Rounds(PersistentScheduler):
+    """Calls no task of which a call waits already: while no worker is there, nothing piles up."""
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
+        if not background.is_called(self.app, entry.task):
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        return None
+
+
 @app.on_after_finalize.connect
 def make_rounds(sender: Celery, **kwargs: object) -> None:
-    """What ``celery beat`` calls: what the thread of ``serve`` does without a broker."""
+    """What ``celery beat`` calls, what the thread of ``serve`` does without a broker; and what workers listen to."""
+    names = [sender.conf.task_default_queue, *background.tasks]
+    sender.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in names]
     for name, task in background.tasks.items():
-        sender.add_periodic_task(task.every, sender.signature(name), name=name, expires=task.every)
+        sender.add_periodic_task(task.every, sender.signature(name), name=name, queue=name)
+
+
+@worker_ready.connect
+def begin(**kwargs: object) -> None:
+    """A worker begins with what has become due while none was there, as ``serve`` does without a broker."""
+    for name in background.tasks:
+        background.call(name)

@@ -18,14 +18,12 @@ from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
 from core import access_log, errors, ratelimit, request_id, routes
+from core.admission import Admission, headers_of, host_asked_for, printable_path, see_through
 from core.asgi import Headers, refusal, send_answer
-from core.cors import Cors, is_from_elsewhere, vary_by_origin
-from core.hosts import Hosts
-from core.proxies import Proxies
+from core.cors import is_from_elsewhere, vary_by_origin
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-BAN_SECONDS = 30
 SLOW_SECONDS = 1.0
 SECURITY_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -50,24 +48,17 @@ class Front:
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._hosts = Hosts()
-        self._proxies = Proxies(settings.TRUSTED_PROXIES) if settings.TRUSTED_PROXIES else None
-        self._cors = Cors() if settings.CORS_ALLOW_ALL_ORIGINS or settings.CORS_ALLOWED_ORIGINS else None
-        self._bucket = ratelimit.Bucket(
-            "requests", settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW, BAN_SECONDS
-        )
-        self._counters = _counters() if settings.RATE_LIMIT_ENABLED else None
+        self.admission = admission = Admission()
+        self._hosts, self._proxies, self._cors = admission.hosts, admission.proxies, admission.cors
+        self._bucket, self._counters = admission.bucket, admission.counters
         self._unlimited = ("/health/", "/api/v1/health/", settings.STATIC_URL)
         self._second, self._untouched = 0, Headers()
         told = settings.ACCESS_LOG and access_log.logger.isEnabledFor(logging.INFO)
-        self._access_log = access_log.AccessLog() if told else None
+        self.access_log = access_log.AccessLog() if told else None
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         started = perf_counter()
-        sent = cast(list[tuple[bytes, bytes]], scope["headers"])
-        headers = dict(sent)
-        if len(headers) != len(sent):
-            headers = _joined(sent)
+        headers = headers_of(scope)
         scope["fastcms.headers"] = headers  # type: ignore[typeddict-unknown-key]
         sent_id = headers.get(b"x-request-id")
         given_id = request_id.start(sent_id.decode("latin1") if sent_id else None)
@@ -86,11 +77,11 @@ class Front:
                 raise  # too late for another answer: the server breaks the connection
             await send_answer(answer, *refusal(errors.InternalError()))
         finally:
-            if self._access_log is not None:
+            if self.access_log is not None:
                 client = scope["client"]
-                self._access_log.add(
+                self.access_log.add(
                     scope["method"],
-                    _path(scope),
+                    printable_path(scope),
                     answer.status,
                     (perf_counter() - started) * 1000,
                     given_id,
@@ -99,17 +90,16 @@ class Front:
 
     async def close(self) -> None:
         """Write the last lines of the access log, and let go of Redis."""
-        if self._access_log is not None:
-            self._access_log.close()
-        if self._counters is not None:
-            await self._counters.close()
+        if self.access_log is not None:
+            self.access_log.close()
+        await self.admission.close()
 
     async def _admit(
         self, scope: HTTPScope, headers: dict[bytes, bytes], answer: _Answer
     ) -> tuple[int, Headers, bytes] | None:
         """The answer to a request that goes no further, else None."""
         if self._proxies is not None and (b"x-forwarded-for" in headers or b"x-forwarded-proto" in headers):
-            _see_through(self._proxies, scope, headers)
+            see_through(self._proxies, scope, headers)
         path = scope["path"]
         if path.startswith("/api/"):
             answer.limits = self._untouched_limits()
@@ -117,13 +107,12 @@ class Front:
         if self._cors is not None:
             answer.cors = _NO_HEADERS
             if b"origin" in headers:
-                is_preflight, answer.cors = self._cors.judge(scope, headers)
-        host = headers.get(b"host")
-        name = _server_name(scope) if host is None else host.decode("latin1")
+                is_preflight, answer.cors = self._cors.judge(cast(Mapping[str, Any], scope), headers)
+        name = host_asked_for(scope, headers)
         if name not in self._hosts:
             return _refusal(headers, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))
         if settings.SECURE_SSL_REDIRECT and scope["scheme"] == "http":
-            return 301, [(b"location", _secure_url(scope, host)), (b"content-length", b"0")], b""
+            return 301, [(b"location", _secure_url(scope, name)), (b"content-length", b"0")], b""
         if is_preflight:
             return 200, [(b"content-length", b"0")], b""  # the page's own request will be counted
         limited: ratelimit.Limited | None = routes.declared(path, "rate_limit") if scope["method"] == "POST" else None
@@ -195,17 +184,8 @@ class _Answer:
             headers += self.cors
             vary_by_origin(headers)
         if spent > SLOW_SECONDS:
-            slow_log.warning("%s %s took %.2f s", self._scope["method"], _path(self._scope), spent)
+            slow_log.warning("%s %s took %.2f s", self._scope["method"], printable_path(self._scope), spent)
         return headers
-
-
-def _counters() -> ratelimit.Counters:
-    local = ratelimit.LocalCounters()
-    if not settings.REDIS_URL:
-        return local
-    from core.ratelimit_redis import SharedCounters  # loads the Redis client, which most do without
-
-    return SharedCounters(settings.REDIS_URL, local)
 
 
 def _limit_headers(bucket: ratelimit.Bucket, verdict: ratelimit.Verdict) -> Headers:
@@ -220,39 +200,7 @@ def _refusal(headers: Mapping[bytes, bytes], error: errors.DomainError) -> tuple
     return refusal(error, html=b"text/html" in headers.get(b"accept", b""))
 
 
-def _secure_url(scope: HTTPScope, host: bytes | None) -> bytes:
+def _secure_url(scope: HTTPScope, host: str) -> bytes:
     """The same place by HTTPS; the host's name is one that is served here."""
-    name = host or _server_name(scope).encode()
     path = scope.get("raw_path") or quote(scope["path"]).encode()
-    return b"https://" + name + path + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-
-
-def _joined(sent: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    headers: dict[bytes, bytes] = {}
-    for name, value in sent:
-        headers[name] = headers[name] + b"," + value if name in headers else value
-    return headers
-
-
-def _see_through(proxies: Proxies, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
-    """Put the client itself into the scope, where a trusted proxy speaks for it."""
-    peer = scope["client"]
-    if peer is None or not proxies.trusts(peer[0]):
-        return
-    forwarded_for = headers.get(b"x-forwarded-for")
-    if forwarded_for:
-        scope["client"] = proxies.client(peer[0], forwarded_for.decode("latin1")), 0
-    scheme = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip()
-    if scheme in (b"http", b"https"):
-        scope["scheme"] = scheme.decode("ascii")
-
-
-def _server_name(scope: HTTPScope) -> str:
-    """The host of a request that names none, as Django reads it."""
-    return scope["server"][0] if scope["server"] else "unknown"
-
-
-def _path(scope: HTTPScope) -> str:
-    """For logs: the path as it was sent, in one line, without its query, for that may hold a secret."""
-    path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "backslashreplace")
-    return path if path.isprintable() else ascii(path)[1:-1]
+    return b"https://" + host.encode("latin1") + path + (b"?" + scope["query_string"] if scope["query_string"] else b"")

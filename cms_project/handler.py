@@ -43,6 +43,7 @@ logger = logging.getLogger("django.request")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
+FILE_THREADS = 4
 OUTGOING_THREADS = 4
 OUTGOING_MOST = 20  # requests that wait for other servers, or for their turn to
 # A failed login is answered at the next of these after it came: a password that was hashed in an older
@@ -58,10 +59,12 @@ class _Crew:
     """Threads that answer requests, at most ``most`` at a time.
 
     Unless they are ``patient``, they turn away whose turn has taken as long as the database's lock is waited for.
+    Those that work now and then do not keep their database connections meanwhile.
     """
 
     threads: ThreadPoolExecutor
     patient: bool = False
+    keeps_connections: bool = True
     most: float = inf
     present: int = 0
 
@@ -73,7 +76,11 @@ class _Crew:
         latest = inf if self.patient else monotonic() + settings.BUSY_TIMEOUT_MS / 1000
 
         def in_time() -> Plain | StreamingHttpResponse:
-            return _busy(body) if monotonic() > latest else respond(scope, body)
+            try:
+                return _busy(body) if monotonic() > latest else respond(scope, body)
+            finally:
+                if not self.keeps_connections:
+                    database.close()
 
         self.present += 1
         try:
@@ -96,8 +103,14 @@ class DjangoHandler(BaseHandler):
         threads = threads or settings.HANDLER_THREADS
         readers = _Crew(ThreadPoolExecutor(threads, "django-read"), patient=True)
         writers = _Crew(ThreadPoolExecutor(threads, "django-write"))
-        signing_in = _Crew(ThreadPoolExecutor(hashing.THREADS + 1, "django-sign-in"))  # one reads and writes meanwhile
-        outgoing = _Crew(ThreadPoolExecutor(OUTGOING_THREADS, "django-outgoing"), most=OUTGOING_MOST)
+        # Beside hashing and the network a new connection is nothing, and PostgreSQL has a hundred for all processes.
+        signing_in = _Crew(  # one reads and writes while the others hash
+            ThreadPoolExecutor(hashing.THREADS + 1, "django-sign-in"), keeps_connections=False
+        )
+        outgoing = _Crew(
+            ThreadPoolExecutor(OUTGOING_THREADS, "django-outgoing"), most=OUTGOING_MOST, keeps_connections=False
+        )
+        files = _Crew(ThreadPoolExecutor(FILE_THREADS, "django-files"), patient=True)
         self._crews = {  # by what the view says, and whether the request is safe
             (None, True): readers,
             (None, False): writers,
@@ -105,6 +118,8 @@ class DjangoHandler(BaseHandler):
             ("hashing", False): signing_in,
             ("outgoing", True): outgoing,
             ("outgoing", False): outgoing,
+            ("files", True): files,
+            ("files", False): files,
         }
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
 
@@ -222,14 +237,17 @@ def _pump(
     send: Callable[[Any], Awaitable[None]],
 ) -> None:
     """In one thread from the first chunk to the last: an iterator may hold that thread's connection."""
-    for chunk in response:
-        if gone.is_set():
-            return
-        message = {"type": "http.response.body", "body": chunk, "more_body": True}
-        try:
-            asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
-        except TimeoutError:
-            gone.set()
+    try:
+        for chunk in response:
+            if gone.is_set():
+                return
+            message = {"type": "http.response.body", "body": chunk, "more_body": True}
+            try:
+                asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
+            except TimeoutError:
+                gone.set()
+    finally:
+        database.close()
 
 
 def _is_failed_login(path: str, status: int) -> bool:

@@ -68,8 +68,8 @@ def _cache_answers() -> bool:
     try:
         cache.set("health", "1", 5)
         return bool(cache.get("health") == "1")
-    except Exception:
-        logger.exception("the cache does not answer")
+    except Exception as fault:  # noqa: BLE001 - whatever is wrong with it, that is the answer
+        logger.warning("the cache does not answer: %r", fault)
         return False
 
 

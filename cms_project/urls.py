@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.contrib import admin
 from django.urls import include, path, re_path
 
@@ -21,9 +22,15 @@ urlpatterns = [
     path("api/v1/", include("settings_app.api.urls")),
     path("api/cms/", include("settings_app.api.enveloped_urls")),
     path("api/v1/", include("collections_app.api.urls")),
+    path("api/v1/", include("collections_app.api.files_urls")),
     path("", include("collections_app.api.docs_urls")),
     path("admin/", admin.site.urls),
 ]
+
+if apps.is_installed("webhooks"):
+    urlpatterns.append(path("api/v1/", include("webhooks.api.urls")))
+if apps.is_installed("realtime"):
+    urlpatterns.append(path("api/v1/", include("realtime.api.urls")))
 
 handler400 = "core.error_pages.bad_request"
 handler403 = "core.error_pages.permission_denied"

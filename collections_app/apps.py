@@ -14,12 +14,23 @@ class CollectionsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import api_keys, realms, tokens
-        from collections_app import builtin, dialects
+        from collections_app import builtin, dialects, event_bell, event_retention, events
         from collections_app.auth import realm
         from collections_app.auth import tokens as record_tokens
+        from collections_app.files import staging, uses
+        from collections_app.io import imports
+        from collections_app.jobs import services as jobs
         from collections_app.schema import naming
+        from core import background
 
         connection_created.connect(dialects.prepare_sqlite_connection, dispatch_uid="collections.sqlite_functions")
+        events.appended.connect(event_bell.tell_others, dispatch_uid="collections.tell_others")
+        event_retention.declare_settings()
+        imports.declare_settings()
+        staging.declare_settings()
+        background.register(event_retention.TASK, "collections_app.tasks.trim_events", every=3600)
+        background.register(uses.TASK, "collections_app.tasks.remove_files", every=3600)
+        background.register(jobs.TASK, "collections_app.tasks.run_jobs", every=15)
         api_keys.know(naming)
         realms.register(realm.find)
         tokens.register_resolver(record_tokens.AUDIENCE, record_tokens.resolve)

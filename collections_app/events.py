@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -23,16 +24,15 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.dispatch import Signal
 
 from collections_app import dialects
-from collections_app.models import Event
 
 # Sent after commit, without arguments: there are new rows in the log.
 appended = Signal()
 # The upper bits of our advisory locks, so that they are nobody else's; the id is in the lower 48.
 _MARKS = 0x0E7E
-_COLUMNS = "INSERT INTO events (type, collection, collection_id, record_id, data, previous, actor, timestamp)"
+_COLUMNS = "INSERT INTO events (type, collection, collection_id, record_id, revision, data, previous, actor, timestamp)"
 _INSERT = {
-    "sqlite": f"{_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    "postgresql": f"{_COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+    "sqlite": f"{_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "postgresql": f"{_COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
 }
 # The first row of a transaction: the mark is made before the row gets its id, which is part of what is
 # selected from it.
@@ -41,7 +41,7 @@ _INSERT_FIRST = {
     "postgresql": (
         f"WITH mark AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({_MARKS << 48} + last_value"
         " - (NOT is_called)::int) FROM events_id_seq)"
-        f" {_COLUMNS} SELECT %s, %s, %s, %s, %s, %s, %s, %s FROM mark"
+        f" {_COLUMNS} SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s FROM mark"
     ),
 }
 
@@ -49,12 +49,14 @@ _INSERT_FIRST = {
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change to be logged. ``data`` and ``previous`` are whole records, hidden fields
-    included: who may see what is decided when somebody reads the log."""
+    included: who may see what is decided when somebody reads the log. ``revision`` is that
+    of the collection whose fields' names they have."""
 
     type: str
     collection: str
     collection_id: str
     record_id: str
+    revision: int
     data: Mapping[str, Any] | None
     previous: Mapping[str, Any] | None = None
 
@@ -71,6 +73,7 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
             change.collection,
             change.collection_id,
             change.record_id,
+            change.revision,
             _dump(change.data),
             _dump(change.previous),
             actor,
@@ -87,23 +90,141 @@ def append(changes: Sequence[Change], actor: str, moment: datetime) -> None:
         transaction.on_commit(_wake, robust=True)
 
 
-def read(after: int, limit: int = 1000) -> list[Event]:
-    """The next events in the order of their ids; none with a lower id will come later."""
-    return list(Event.objects.filter(id__gt=after, id__lte=_settled_id()).order_by("id")[:limit])
+class Logged:
+    """An event as it stands in the log; its records are parsed when somebody wants them."""
+
+    __slots__ = ("__dict__", "_data", "_previous", "_timestamp", "actor", "collection", "collection_id", "id",
+                 "record_id", "revision", "type")  # fmt: skip
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        (
+            self.id,
+            self.type,
+            self.collection,
+            self.collection_id,
+            self.record_id,
+            self.revision,
+            self._data,
+            self._previous,
+            self.actor,
+            self._timestamp,
+        ) = row
+
+    @cached_property
+    def data(self) -> dict[str, Any] | None:
+        """The whole record after the change; None where it was deleted."""
+        return None if self._data is None else orjson.loads(self._data)
+
+    @cached_property
+    def previous(self) -> dict[str, Any] | None:
+        """The whole record before the change; None where it was created."""
+        return None if self._previous is None else orjson.loads(self._previous)
+
+    @cached_property
+    def timestamp(self) -> datetime:
+        moment = self._timestamp
+        return moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
-def _settled_id() -> int:
+_SELECT = {
+    "sqlite": "SELECT id, type, collection, collection_id, record_id, revision, +data, +previous, actor, +timestamp"
+    " FROM events",
+    "postgresql": "SELECT id, type, collection, collection_id, record_id, revision, data::text, previous::text, actor,"
+    " timestamp FROM events",
+}
+_READ = {
+    "sqlite": f"{_SELECT['sqlite']} WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+    "postgresql": f"{_SELECT['postgresql']} WHERE id > %s AND id <= %s ORDER BY id LIMIT %s",
+}
+_PREVIOUS = {"sqlite": "+previous", "postgresql": "previous::text"}
+_EXTENT = (
+    "SELECT coalesce((SELECT trimmed_through FROM event_log_state WHERE id = 1), 0),"
+    " coalesce((SELECT max(id) FROM events), 0)"
+)
+_CHUNK = 500
+
+
+def read(after: int, limit: int = 1000, through: int | None = None) -> list[Logged]:
+    """The next events in the order of their ids, at most up to ``through``; none with a lower id will come later.
+
+    On the reading session under way, if there is one.
+    """
+    dialect = dialects.current()
+    last = settled_id()
+    found = dialect.rows(_READ[dialect.name], [after, last if through is None else min(last, through), limit])
+    return [Logged(row) for row in found]
+
+
+def find(event_ids: Sequence[int]) -> dict[int, Logged]:
+    """Those of the events that are still in the log, by their ids."""
+    dialect = dialects.current()
+    found: dict[int, Logged] = {}
+    for start in range(0, len(event_ids), _CHUNK):
+        chunk = list(event_ids[start : start + _CHUNK])
+        marks = ", ".join([dialect.placeholder] * len(chunk))
+        found |= {row[0]: Logged(row) for row in dialect.rows(f"{_SELECT[dialect.name]} WHERE id IN ({marks})", chunk)}
+    return found
+
+
+def first_since(collection_id: str, moment: datetime) -> int | None:
+    """The first event of the collection that happened at this moment or later; None where there is none.
+
+    Looks at all of its events: by the clocks of several machines they need not be in order.
+    """
+    dialect = dialects.current()
+    mark = dialect.placeholder
+    found: int | None = dialect.rows(
+        f"SELECT min(id) FROM events WHERE collection_id = {mark} AND timestamp >= {mark}",
+        [collection_id, dialect.moment(moment)],
+    )[0][0]
+    return found
+
+
+def definition_at(collection_id: str, revision: int) -> dict[str, Any] | None:
+    """The collection, as admins saw it, when that was its revision; None where its fields are still the same.
+
+    As long as an event is in the log, so are the later changes of its collection. Where a change of another
+    collection only rewrote its rules, there is a revision without an event.
+    """
+    dialect = dialects.current()
+    mark = dialect.placeholder
+    rows = dialect.rows(
+        f"SELECT {_PREVIOUS[dialect.name]} FROM events WHERE collection_id = {mark} AND record_id = ''"
+        f" AND type = 'collection.updated' AND revision > {mark} ORDER BY id LIMIT 1",
+        [collection_id, revision],
+    )
+    return orjson.loads(rows[0][0]) if rows else None
+
+
+def reaches_back_to(event_id: int) -> bool:
+    """Whether whoever knows all events up to this one can be told of all that came after it."""
+    trimmed, newest = extent()
+    return trimmed <= event_id <= newest
+
+
+def extent() -> tuple[int, int]:
+    """Up to which id the log was trimmed, and the newest id in it.
+
+    Ask after reading: what was trimmed meanwhile is missing in what was read. An id beyond
+    the newest is of another log, from before a restore.
+    """
+    found = dialects.current().rows(_EXTENT, keyed=True)[0]
+    return found[0], found[1]
+
+
+def settled_id() -> int:
     """The id up to which nobody is still writing. The order of the two questions matters."""
-    execute = dialects.current().execute
-    last: int = execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
+    rows = dialects.current().rows
+    last: int = rows("SELECT coalesce(max(id), 0) FROM events", keyed=True)[0][0]
     if dialects.current().name != "postgresql":
         return last  # one writer at a time: ids are given in the order of the commits
-    lowest_mark = execute(
+    lowest_mark = rows(
         "SELECT min(((classid::bigint << 32) | objid::bigint) - %s) FROM pg_locks WHERE locktype = 'advisory'"
         " AND objsubid = 1 AND classid::bigint >> 16 = %s"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         [_MARKS << 48, _MARKS],
-    ).fetchone()[0]
+        keyed=True,
+    )[0][0]
     return last if lowest_mark is None else min(last, lowest_mark)
 
 

@@ -34,6 +34,19 @@ async def send_answer(send: ASGISendCallable, status: int, headers: Headers, con
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
+async def refuse_socket(scope: Any, send: Any, error: errors.DomainError) -> None:
+    """Answer the handshake of a WebSocket (``websocket.connect`` has been received) with the one error body.
+
+    A server that can't is told to close with 4000 and the status.
+    """
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 4000 + error.status})
+        return
+    status, headers, content = refusal(error)
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": content, "more_body": False})
+
+
 async def next_chunk(receive: ASGIReceiveCallable) -> dict[str, Any]:
     """The next piece of the request's body; ClientGone or BadRequest if it does not come."""
     try:

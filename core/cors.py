@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-from asgiref.typing import HTTPScope
 from corsheaders.middleware import CorsMiddleware
 from corsheaders.signals import check_request_enabled
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from core.asgi import Headers
+from core.errors import Forbidden
 
 _MOST = 256  # origins that are remembered
 
@@ -22,7 +24,7 @@ class Cors:
         self._library = CorsMiddleware(lambda request: HttpResponse())
         self._known: dict[bytes, Headers] = {}
 
-    def judge(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> tuple[bool, Headers]:
+    def judge(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> tuple[bool, Headers]:
         """Whether the browser only asks if the page may ask, and the headers that tell it.
 
         An answer depends on nothing but the origin, unless it is to OPTIONS, or somebody
@@ -46,9 +48,14 @@ class Cors:
             self._known[origin] = told
         return is_preflight, told
 
+    def allows(self, path: str, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a page of this request's ``Origin`` may call this path."""
+        return b"origin" in headers and bool(self.judge({"method": "GET", "path": path}, headers)[1])
+
 
 def is_from_elsewhere(headers: Mapping[bytes, bytes], host: str, base_url: str) -> bool:
-    """Whether a browser sends this, a POST, for a page that is not ours: neither this host's nor ``base_url``'s.
+    """Whether a browser sends this, a POST or the beginning of a stream, for a page that is not ours: neither
+    this host's nor ``base_url``'s.
 
     Programs say nothing of the kind, and are not meant. What a browser says of the site
     counts first: it knows the address that a proxy has rewritten. Over plain HTTP it
@@ -62,6 +69,12 @@ def is_from_elsewhere(headers: Mapping[bytes, bytes], host: str, base_url: str) 
         return site is not None
     page = origin.decode("latin1").lower()
     return page not in {f"{scheme}://{ours}" for scheme in ("http", "https") for ours in _places(host, base_url)}
+
+
+def refuse_strangers(path: str, headers: Mapping[bytes, bytes], host: str) -> None:
+    """Forbidden for pages that are neither ours nor of ``CORS_ORIGINS``: what a browser opens for any page."""
+    if is_from_elsewhere(headers, host, settings.BASE_URL) and not Cors().allows(path, headers):
+        raise Forbidden("Pages of this origin may not do this here (CORS_ORIGINS).")
 
 
 def _places(host: str, base_url: str) -> set[str]:
@@ -80,7 +93,7 @@ def vary_by_origin(headers: Headers) -> None:
     headers.append((b"vary", b"origin"))
 
 
-def _light_request(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> HttpRequest:
+def _light_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> HttpRequest:
     """As much of a Django request as the library, and those who listen to its signal, look at."""
     request = HttpRequest()
     request.method = scope["method"]

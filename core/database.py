@@ -195,6 +195,29 @@ class Session:
             with self.wrapper.wrap_database_errors:
                 raise
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Have this thread read on a session that :meth:`begin` has put into a state which lasts."""
+        outer, _here.open = _here.open, self
+        try:
+            yield
+        finally:
+            _here.open = outer
+
+    def limit_each(self, seconds: float | None) -> None:
+        """From here on each statement may take that long, however long all take together; None: as usual.
+
+        A statement that takes longer ends in BadRequest. To be taken back before the session
+        ends; not for sessions with a budget.
+        """
+
+    def stream(self, sql: str, params: Sequence[Any] | None, size: int, *, patient: bool = True) -> Iterator[list[Row]]:
+        """The rows of a SELECT in pieces, however many they are and however long it takes.
+
+        Unless ``patient``, each piece may take as long as a statement may.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:
         """Let go of the connection, from whichever thread, an event loop's too."""
         raw, self.wrapper.connection = self.wrapper.connection, None
@@ -215,6 +238,7 @@ class _SQLite(Session):
         super().__init__(wrapper)
         self._state = -1
         self._latest = self._latest_cpu = 0.0
+        self._each: float | None = None  # seconds for each statement, instead of for all together
         self._running = self._late = False
         self._fetched = 0
 
@@ -259,6 +283,8 @@ class _SQLite(Session):
             raise OverBudget
         if self.budget is not None and not self._latest:
             self._latest, self._latest_cpu = monotonic() + self.budget, thread_time() + self.budget
+        if self._each is not None:
+            self._latest = monotonic() + self._each
         self._running = True
         try:
             # A statement that is not at its end would hold on to this state of the database.
@@ -281,9 +307,43 @@ class _SQLite(Session):
             _slow.was_quick(sql)
         return found
 
+    def stream(self, sql: str, params: Sequence[Any] | None, size: int, *, patient: bool = True) -> Iterator[list[Row]]:
+        with self.wrapper.wrap_database_errors, closing(self.wrapper.connection.cursor()) as cursor:
+            with self._piece(sql, params, patient):
+                cursor.execute(sql, params or ())
+                found = cursor.fetchmany(size)
+            while found:
+                yield found
+                with self._piece(sql, params, patient):
+                    found = cursor.fetchmany(size)
+
+    @contextmanager
+    def _piece(self, sql: str, params: Sequence[Any] | None, patient: bool) -> Iterator[None]:
+        self._latest = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
+        self._late, self._running = False, not patient
+        try:
+            yield
+        except self.wrapper.Database.Error as fault:
+            if self._late:
+                self._refuse(sql, params, fault)
+            raise
+        finally:
+            self._running = False
+
+    def limit_each(self, seconds: float | None) -> None:
+        if seconds is None and self._each is not None:
+            self._latest = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
+        self._each = seconds
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        self._latest = monotonic() + settings.QUERY_TIMEOUT_MS / 1000
+        with super().at_work():
+            yield
+
     def _refuse(self, sql: str, params: Sequence[Any] | None, fault: Exception | None) -> NoReturn:
         if self.budget is None:
-            raise BadRequest(_TOO_SLOW.format(settings.QUERY_TIMEOUT_MS / 1000)) from fault
+            raise BadRequest(_TOO_SLOW.format(self._each or settings.QUERY_TIMEOUT_MS / 1000)) from fault
         _slow.add(sql, params)
         raise OverBudget from fault
 
@@ -309,9 +369,17 @@ class _PostgreSQL(Session):
             f" -c statement_timeout={settings.QUERY_TIMEOUT_MS}"
         )
         super().__init__(wrapper)
+        self._limit = settings.QUERY_TIMEOUT_MS  # of this connection's statements
 
     def begin(self) -> None:
         self.forget()
+
+    def limit_each(self, seconds: float | None) -> None:
+        limit = settings.QUERY_TIMEOUT_MS if seconds is None else round(seconds * 1000)
+        raw = self.wrapper.connection
+        if limit != self._limit and raw is not None and not raw.closed:
+            self._rows(f"SELECT set_config('statement_timeout', '{limit}', false)", None)
+            self._limit = limit
 
     def rows(self, sql: str, params: Sequence[Any] | None, *, keyed: bool = False) -> list[Row]:
         if self.budget is None or keyed:
@@ -323,6 +391,16 @@ class _PostgreSQL(Session):
         if monotonic() - started > self.budget:
             _slow.add(sql, params)  # no statement is stopped, but the next one goes elsewhere
         return found
+
+    def stream(self, sql: str, params: Sequence[Any] | None, size: int, *, patient: bool = True) -> Iterator[list[Row]]:
+        raw = self.wrapper.connection
+        with self.wrapper.wrap_database_errors, raw.transaction():
+            raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            raw.execute(f"SET LOCAL statement_timeout = {0 if patient else settings.QUERY_TIMEOUT_MS}")
+            with raw.cursor(name="stream") as cursor:
+                cursor.execute(sql, params or None)  # without any, a % in the text is just that
+                while found := cursor.fetchmany(size):
+                    yield found
 
     def _rows(self, sql: str, params: Sequence[Any] | None) -> list[Row]:
         raw = self.wrapper.connection
@@ -337,6 +415,7 @@ class _PostgreSQL(Session):
                         raise
                     self.wrapper.close()  # the server let go of it meanwhile; a read may be done again
             self.wrapper.ensure_connection()
+            self._limit = settings.QUERY_TIMEOUT_MS
             found = self.wrapper.connection.execute(sql, params).fetchall()
             return found
         except self.wrapper.Database.Error as fault:

@@ -84,8 +84,13 @@ def is_too_complex(fault: OperationalError) -> bool:
     state = getattr(fault.__cause__, "sqlstate", None)
     if state is not None:
         return str(state).startswith("54")
-    text = str(fault)
-    return "parser stack overflow" in text or "tree is too large" in text or "too many" in text
+    text = str(fault)  # SQLite's: "too many SQL variables", "too many terms in …"
+    return (
+        "parser stack overflow" in text
+        or "tree is too large" in text
+        or "too many SQL" in text
+        or "too many terms" in text
+    )
 
 
 def is_busy(fault: OperationalError) -> bool:

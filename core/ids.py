@@ -10,17 +10,23 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _TIME_CHARS, _RANDOM_CHARS = 9, 11
 _RANDOM_BITS = _RANDOM_CHARS * 5
 
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+
 _lock = threading.Lock()
 _last_ms = 0
 _last_random = 0
+_last_time = ""
 
 
 def _encode(number: int, width: int) -> str:
-    chars = []
-    for _ in range(width):
-        chars.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(chars))
+    pairs = []
+    for _ in range(width // 2):
+        pairs.append(_PAIRS[number & 1023])
+        number >>= 10
+    if width % 2:
+        pairs.append(_ALPHABET[number & 31])
+    pairs.reverse()
+    return "".join(pairs)
 
 
 def new_id() -> str:
@@ -29,15 +35,16 @@ def new_id() -> str:
     Ids made by one process are strictly increasing, also within a millisecond
     and when the clock steps back, so "newest first" never swaps two records.
     """
-    global _last_ms, _last_random
+    global _last_ms, _last_random, _last_time
     with _lock:
         ms = time.time_ns() // 1_000_000
         if ms > _last_ms:
             _last_ms, _last_random = ms, secrets.randbits(_RANDOM_BITS - 1)
+            _last_time = _encode(ms, _TIME_CHARS)
         else:
             _last_random += 1 + secrets.randbits(20)
-        ms, random = _last_ms, _last_random
-    return _encode(ms, _TIME_CHARS) + _encode(random, _RANDOM_CHARS)
+        moment, random = _last_time, _last_random
+    return moment + _encode(random, _RANDOM_CHARS)
 
 
 def new_field_id() -> str:

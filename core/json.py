@@ -15,17 +15,17 @@ MAX_NESTS = 200_000  # each takes its time, and nobody else gets any of it
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
 
 
-def loads(raw: bytes) -> Any:
+def loads(raw: bytes, max_nests: int = MAX_NESTS) -> Any:
     """Parse a client's JSON.
 
     Raises BadRequest for anything unreadable: not UTF-8, NaN and Infinity, lone
     surrogates, NUL in a text (PostgreSQL cannot store it), nesting beyond
-    :data:`MAX_DEPTH`, more lists and objects than :data:`MAX_NESTS`.
+    :data:`MAX_DEPTH`, more than ``max_nests`` lists and objects.
     """
     # Byte searches settle nearly every request; only a suspect is walked.
     nests = raw.count(b"[") + raw.count(b"{")
-    if nests > MAX_NESTS:
-        raise BadRequest(f"Unreadable JSON: more than {MAX_NESTS:,} lists and objects")
+    if nests > max_nests:
+        raise BadRequest(f"Unreadable JSON: more than {max_nests:,} lists and objects")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as fault:

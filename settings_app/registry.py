@@ -29,7 +29,8 @@ def type_of(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: its type of ``TYPES``, default, category, what it is for, and the values it may have."""
+    """One key: its type of ``TYPES``, default, category, what it is for, and the values it may have:
+    those of ``choices``, or numbers from ``least`` to ``most``."""
 
     key: str
     type: str
@@ -37,6 +38,8 @@ class Setting:
     category: str
     description: str
     choices: tuple[Any, ...] = ()
+    least: float | None = None
+    most: float | None = None
 
     def check(self, value: Any) -> Any:
         """The value; ValidationFailed for one that the setting can't have."""
@@ -44,6 +47,10 @@ class Setting:
             raise ValidationFailed(fields={"value": [f"Expected a value of type {self.type}."]})
         if self.choices and value not in self.choices:
             raise ValidationFailed(fields={"value": [f"Must be one of {', '.join(map(str, self.choices))}."]})
+        if self.least is not None and value < self.least:
+            raise ValidationFailed(fields={"value": [f"Must be at least {self.least:,}."]})
+        if self.most is not None and value > self.most:
+            raise ValidationFailed(fields={"value": [f"Must be at most {self.most:,}."]})
         return value
 
 

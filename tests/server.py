@@ -83,6 +83,11 @@ class Server:
         """``kill -9`` to one of those who answer; the supervisor lives and makes a new one."""
         os.kill(self.workers()[0], signal.SIGKILL)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -21,29 +21,33 @@ from bench.load import Request, WrongAnswer
 from bench.peers import DIFFERENT
 from bench.stock import Stock
 from bench.systems import spell
+from collections_app.tests.threads import STRESS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Each takes up to ten seconds; all of them run with TEST_STRESS=2.
+ALONE = ["records", "io", "views", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files"]
+COMPARISONS = [
+    ("peers", "| search for a rare word, exact total"),
+    ("realtime", "| FastCMS, the owner"),
+    ("growth", "| deep page by cursor"),
+    ("mixed", "| lists with exact totals"),
+    ("scan", "| PocketBase: point reads alone"),
+    ("logins", "| FastCMS, Argon2id"),
+    ("workers", "| create"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["records", "writes", "rules", "schema", "bulk", "memory"])
+@pytest.mark.parametrize("name", ALONE if STRESS > 1 else ALONE[:3])
 def test_a_bench_prints_its_table(name: str) -> None:
     shown = run_bench(name)
     assert "| measured" in " ".join(shown.split()), shown
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("peers", "| search for a rare word, exact total"),
-        ("growth", "| deep page by cursor"),
-        ("mixed", "| lists with exact totals"),
-        ("scan", "| PocketBase: point reads alone"),
-        ("logins", "| FastCMS, Argon2id"),
-        ("workers", "| create"),
-    ],
-)
+@pytest.mark.parametrize(("name", "line"), COMPARISONS if STRESS > 1 else COMPARISONS[:2])
 def test_a_comparison_prints_its_table(name: str, line: str) -> None:
     shown = run_bench(name)
     assert "p99 ms" in shown and line in shown, shown

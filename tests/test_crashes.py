@@ -26,7 +26,7 @@ from tests.server import SECRET_KEY, Server, server
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-ROUNDS = 3 * STRESS
+ROUNDS = 2 * STRESS  # of two workers all die, and then one
 WRITERS = 20
 
 

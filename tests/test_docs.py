@@ -3,7 +3,7 @@
 Every ``curl`` line of a page is one request, in order, on a fresh database; the
 number in its trailing comment is the status that it must answer. ``$ACCESS_TOKEN``,
 ``$ID`` and the like are what the last answer with such a key held, ``$MAILED`` is the
-token or code of the newest mail.
+token or code of the newest mail. ``cat > name <<'END'`` makes the file that ``-F file=@name`` sends.
 """
 
 from __future__ import annotations
@@ -15,15 +15,31 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from accounts import mailing, tokens
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["api.md", "auth-collections.md", "collections.md", "envelopes.md", "fields.md", "records.md", "settings.md"]
+PAGES = [
+    "api.md",
+    "auth-collections.md",
+    "collections.md",
+    "envelopes.md",
+    "fields.md",
+    "files.md",
+    "import-export.md",
+    "realtime.md",
+    "records.md",
+    "schema-moves.md",
+    "settings.md",
+    "views.md",
+    "webhooks.md",
+]
 _BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+_FILE = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"\$([A-Z_]+)")
-_KEPT = ("access_token", "refresh_token", "token", "challenge", "code", "id")
+_KEPT = ("access_token", "refresh_token", "token", "challenge", "code", "id", "name", "photo")
 _MAILED = re.compile(r"\?token=([\w-]+)|^\s*(\d{6})\s*$", re.MULTILINE)
 
 
@@ -53,7 +69,7 @@ class Known(dict[str, str]):
         return found[1] or found[2]
 
     def learn(self, answer: Any) -> None:
-        if answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
+        if answer.streaming or answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
             return
         body = answer.json()
         if not isinstance(body, dict):
@@ -61,10 +77,12 @@ class Known(dict[str, str]):
         for part in (body, body.get("user"), body.get("data")):
             if isinstance(part, dict):
                 self.update({key.upper(): part[key] for key in _KEPT if key in part})
+        if isinstance(body.get("job"), dict):
+            self["JOB"] = body["job"]["id"]
 
 
-def run(arguments: list[str]) -> Any:
-    client, method, headers, body, url = APIClient(), "GET", {}, None, ""
+def run(arguments: list[str], files: dict[str, str]) -> Any:
+    client, method, headers, body, form, url = APIClient(), "", {}, None, {}, ""
     rest = iter(arguments[1:])
     for argument in rest:
         if argument == "-X":
@@ -74,21 +92,34 @@ def run(arguments: list[str]) -> Any:
             headers[name] = value
         elif argument == "-d":
             body = next(rest)
+        elif argument == "-F":
+            name, _, value = next(rest).partition("=")
+            file = value.removeprefix("@")
+            form[name] = SimpleUploadedFile(file, files[file].encode()) if file != value else value
+        elif argument == "-o":
+            next(rest)
         else:
             url = argument
     path, _, query = url.partition("?")
+    if form:
+        send = getattr(client, (method or "POST").lower())
+        return send(path, form, format="multipart", headers=headers, QUERY_STRING=query)
     return client.generic(
-        method, path, body or "", content_type="application/json", headers=headers, QUERY_STRING=query
+        method or "GET", path, body or "", content_type="application/json", headers=headers, QUERY_STRING=query
     )
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("page", PAGES)
-def test_every_example_answers_what_the_page_says(page: str, schema_db: None, admin: Any) -> None:
-    examples = commands((DOCS / page).read_text())
+def test_every_example_answers_what_the_page_says(
+    page: str, schema_db: None, admin: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    text = (DOCS / page).read_text()
+    examples, files = commands(text), dict(_FILE.findall(text))
     assert examples
     known = Known(API="/api/v1", ADMIN=f"Authorization: Bearer {tokens.issue(admin).access}")
     for arguments, status in examples:
-        answer = run([known.fill(argument) for argument in arguments])
+        answer = run([known.fill(argument) for argument in arguments], files)
         known.learn(answer)
-        assert answer.status_code == status, (arguments, answer.content.decode())
+        assert answer.status_code == status, (arguments, answer.getvalue().decode())

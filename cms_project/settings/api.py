@@ -44,10 +44,10 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ORIGINS
 CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in ORIGINS if origin != "*"]
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
-    "last-event-id", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
+    "if-range", "range", "last-event-id", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
 ]  # fmt: skip
 CORS_EXPOSE_HEADERS = [
-    "ETag", "Retry-After", "X-Request-ID", "X-Response-Time",
+    "Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID", "X-Response-Time",
     "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
 ]  # fmt: skip
 

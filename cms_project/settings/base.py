@@ -99,6 +99,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 WHITENOISE_USE_FINDERS = True  # serves what the apps ship; collectstatic is for a CDN
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # the front says who may; two of that header are as bad as none
 MEDIA_ROOT = DATA_DIR / "files"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = read(whole, 10 * 1024 * 1024, "MAX_BODY_BYTES")

@@ -13,7 +13,18 @@ CACHES: dict[str, Any]
 CHANNEL_LAYERS: dict[str, Any]
 if REDIS_URL:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            # Each process has one channel and enters its group every few seconds; one that died is soon forgotten.
+            # It waits 5 s for what comes, and the connection must not be given up meanwhile.
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL, "socket_timeout": 15}],
+                "capacity": 1000,
+                "group_expiry": 60,
+            },
+        }
+    }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -25,6 +36,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that went away without a word must not hold anybody up for good.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "socket_timeout": 10, "max_retries": 1}
+CELERY_BEAT_SCHEDULER = "cms_project.celery:Rounds"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a worker holds in reserve no other can take
 CELERY_APP = "cms_project.celery.app"  # loaded by whoever has something to say to it
 
 RATE_LIMIT_ENABLED = read(flag, ENV != "development", "RATE_LIMIT_ENABLED")
@@ -46,3 +59,12 @@ OAUTH_PROVIDERS["oidc"]["issuer"] = read(str, "", "OIDC_ISSUER")
 SOCIALACCOUNT_ADAPTER = "accounts.oauth.protocols.Adapter"
 SOCIALACCOUNT_QUERY_EMAIL = True
 SOCIALACCOUNT_STORE_TOKENS = False
+
+# How often a stream with nothing to tell says that it is there (seconds), and how many a process takes.
+REALTIME_HEARTBEAT_SECONDS = read(positive, 15, "REALTIME_HEARTBEAT_SECONDS")
+REALTIME_RESUME_HOURS = read(positive, 24, "REALTIME_RESUME_HOURS")  # how far back a stream may go on from
+REALTIME_MAX_CONNECTIONS = read(positive, 20_000, "REALTIME_MAX_CONNECTIONS")
+WEBSOCKET_MAX_BYTES = read(positive, 1024 * 1024, "WEBSOCKET_MAX_BYTES")  # of one message
+
+# Webhooks go to the public internet only; with this also to this machine and to its own network.
+WEBHOOK_ALLOW_PRIVATE = read(flag, False, "WEBHOOK_ALLOW_PRIVATE")

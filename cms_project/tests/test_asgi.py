@@ -8,11 +8,12 @@ import gc
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
 from cms_project.asgi import application, lifespan, settle
+from core import background
 
 
 def test_a_websocket_to_nowhere_is_refused_cleanly():
     async def knock():
-        socket = WebsocketCommunicator(application, "/ws/nowhere")
+        socket = WebsocketCommunicator(application, "/nowhere", headers=[(b"host", b"localhost")])
         return await socket.connect()
 
     assert asyncio.run(knock()) == (False, 4404)
@@ -21,6 +22,7 @@ def test_a_websocket_to_nowhere_is_refused_cleanly():
 def test_lifespan_starts_and_ends(monkeypatch):
     closed = []
     monkeypatch.setattr("cms_project.asgi.django_http.close", lambda: closed.append(True))
+    monkeypatch.setattr(background, "worker", background.Worker())  # which stays ended
 
     async def live():
         server = ApplicationCommunicator(lifespan, {"type": "lifespan"})

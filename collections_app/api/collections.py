@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.viewsets import ViewSet
 
 from accounts.principals import Principal
 from collections_app.api import forms
 from collections_app.api.calls import body_of
-from collections_app.api.serializers import CollectionSerializer
+from collections_app.api.serializers import CollectionSerializer, PreviewSerializer
 from collections_app.records import access, query
 from collections_app.records.codec import visible_fields
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry, service
 from collections_app.schema.definition import RULES, CollectionDef
 from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import previewing
 from core import clock
 from core.errors import BadRequest, Forbidden, NotFound, Unauthorized, ValidationFailed
 from core.query_string import parse_query_string
@@ -141,9 +144,33 @@ class CollectionViewSet(ViewSet):
         service.collection_delete(actor=actor, name_or_id=collection)
         return Response(status=204)
 
+    @action(detail=False, methods=["post"])
+    def preview_view(self, request: Request) -> Response:
+        """The columns and first rows of a SELECT, before it is a view."""
+        _require_admin(request)
+        _parameters(request)
+        data = _payload(request)
+        problems = {str(key)[:50]: ["Unknown key."] for key in data if key not in ("view_query", "limit")}
+        limit = data.get("limit", previewing.MAX_ROWS)
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= previewing.MAX_ROWS:
+            problems["limit"] = [f"Must be a whole number from 1 to {previewing.MAX_ROWS}."]
+        if problems:
+            raise ValidationFailed(fields=problems)
+        return Response(previewing.preview(data.get("view_query"), limit))
+
+    @action(detail=True, methods=["post"])
+    def refresh(self, request: Request, collection: str) -> Response:
+        """Forget the rows that are kept of a view."""
+        _require_admin(request)
+        _parameters(request)
+        service.view_refresh(name_or_id=collection)
+        return Response(status=204)
+
     # -- the page for browsers (core.browsable) -----------------------------
-    def get_serializer(self) -> CollectionSerializer:
-        return CollectionSerializer()
+    def get_serializer(self) -> BaseSerializer[Any]:
+        if self.action == "preview_view":
+            return PreviewSerializer()
+        return Serializer() if self.action == "refresh" else CollectionSerializer()
 
     def get_view_name(self) -> str:
         return str(getattr(self, "kwargs", {}).get("collection") or "Collections")

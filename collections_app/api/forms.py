@@ -102,6 +102,8 @@ def collection_data(form: QueryDict) -> dict[str, Any]:
             value = reader.json(name)
         else:
             value = reader.one(name)
+            if name in ("cache_ttl", "limit") and str(value).isascii() and str(value).isdigit():
+                value = int(value)
         if value is None or value == "":
             continue
         data[name] = None if name in RULES and str(value).strip() == "null" else value

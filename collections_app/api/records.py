@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from django.http import QueryDict
+from django.http import QueryDict, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,14 +17,17 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.authentication import principal
 from accounts.scopes import Keys
-from collections_app.api import forms, serializers
+from collections_app.api import forms, serializers, uploads
 from collections_app.api.calls import body_of, call_of, respond
+from collections_app.io import exports, imports
+from collections_app.jobs import services as jobs
 from collections_app.records import access, operations
 from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry
-from core.drf import AllowWhereAsked
+from core.drf import AllowWhereAsked, MultiPartParser
 from core.errors import DomainError
+from core.query_string import known_parameters
 
 _RULE_OF = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
@@ -46,11 +50,15 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
 
     def create(self, request: Request, collection: str) -> Response:
         """Create a record."""
-        return respond(operations.record_create(call_of(request), collection, self._body(request)))
+        call = call_of(request)
+        with uploads.stored(call, collection, "create", self._body(request)) as body:
+            return respond(operations.record_create(call, collection, body))
 
     def update(self, request: Request, collection: str, record_id: str) -> Response:
         """Change a record; fields that are left out stay."""
-        return respond(operations.record_update(call_of(request), collection, record_id, self._body(request)))
+        call = call_of(request)
+        with uploads.stored(call, collection, "update", self._body(request)) as body:
+            return respond(operations.record_update(call, collection, record_id, body))
 
     def partial_update(self, request: Request, collection: str, record_id: str) -> Response:
         """The same as PUT: fields that are left out stay."""
@@ -69,6 +77,27 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
     def bulk_delete(self, request: Request, collection: str) -> Response:
         """Delete 1 to 100 records."""
         return respond(operations.bulk_delete(call_of(request), collection, body_of(request, forms.bulk_data)))
+
+    @action(detail=False, methods=["get"], url_path="export/(?P<kind>[^/]+)")
+    def export(self, request: Request, collection: str, kind: str) -> HttpResponseBase:
+        """All records that you may list, filtered and sorted, as a file."""
+        made = exports.export(call_of(request), collection, kind)
+        headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "Cache-Control": "no-store"}
+        return StreamingHttpResponse(made.chunks, content_type=made.media_type, headers=headers)
+
+    @action(detail=False, methods=["post"], url_path="import/(?P<kind>[^/]+)", parser_classes=[MultiPartParser])
+    def import_(self, request: Request, collection: str, kind: str) -> Response:
+        """Create records from a file, or change those that its rows are about."""
+        call = call_of(request)
+        raw = known_parameters(call.query_string, imports.PARAMETERS)
+        chosen, file = imports.options(raw), imports.file_of(request.FILES, request.data)
+        job = jobs.import_later(call, collection, kind, file, chosen, imports.in_background(raw))
+        if job is not None:
+            shown = jobs.as_json(job, registry.latest())
+            return Response({"job": shown}, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
+        report = imports.run(call, collection, kind, file, chosen)
+        status = 200 if chosen.dry_run else 201
+        return Response(report.as_json(), status=status)
 
     def _body(self, request: Request) -> Any:
         return body_of(request, self._read_form)

@@ -29,9 +29,11 @@ class CollectionSerializer(serializers.Serializer[Any]):
     """A collection as admins send it."""
 
     name = serializers.CharField(help_text="Lowercase letters, digits and underscores.")
-    type = serializers.ChoiceField(choices=[name for name in TYPES if name != "view"], default="base")
+    type = serializers.ChoiceField(choices=TYPES, default="base")
     schema = serializers.JSONField(
-        initial=_nothing, help_text='The fields: [{"name": "title", "type": "text", "validation": {"required": true}}]'
+        required=False,
+        initial=_nothing,
+        help_text='The fields: [{"name": "title", "type": "text", "validation": {"required": true}}]',
     )
     list_rule = _rule()
     view_rule = _rule()
@@ -42,6 +44,19 @@ class CollectionSerializer(serializers.Serializer[Any]):
         required=False, initial=_nothing, help_text='[{"fields": ["price"], "unique": false}]'
     )
     options = serializers.JSONField(required=False, initial=dict, help_text='{"search": ["title"]}')
+    view_query = serializers.CharField(
+        required=False,
+        style={"base_template": "textarea.html"},
+        help_text="Of a view: a SELECT, which also says its fields.",
+    )
+    cache_ttl = serializers.IntegerField(required=False, help_text="Of a view: for how many seconds rows are kept.")
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """A query to be tried."""
+
+    view_query = serializers.CharField(style={"base_template": "textarea.html"}, help_text="A SELECT.")
+    limit = serializers.IntegerField(required=False, help_text="1 to 100 rows.")
 
 
 class BulkDeleteSerializer(serializers.Serializer[Any]):

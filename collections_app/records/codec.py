@@ -29,7 +29,7 @@ def visible_fields(collection: CollectionDef, *, admin: bool) -> tuple[Field, ..
 
 
 def _ordered(collection: CollectionDef) -> list[Field]:
-    head = [collection.by_id[name] for name in _HEAD]
+    head = [collection.by_id[name] for name in _HEAD if name in collection.by_id]
     return head + [field for field in collection.fields if field.id not in _HEAD]
 
 

@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 
+from collections_app.files.staging import Staged
 from collections_app.models import IdempotencyKey
 from collections_app.records.unit_of_work import in_group
 from core import clock
@@ -66,9 +67,15 @@ def fingerprint(path: str, data: Any) -> str:
 
     Under our key: bodies hold passwords, and who reads the table could try them out.
     """
-    text = orjson.dumps([path, data], option=orjson.OPT_SORT_KEYS, default=str)
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+    text = orjson.dumps([path, data], option=options, default=_said)
     key = salted_hmac("records.idempotency", "", algorithm="sha256").digest()
     return hashlib.blake2b(text, digest_size=20, key=key).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """What is no plain JSON value: of an uploaded file its content, not the name that it was given this time."""
+    return value.sha256 if isinstance(value, Staged) else str.__str__(str(value))
 
 
 def claim(caller: str, key: str, request: str) -> Claim | Earlier:

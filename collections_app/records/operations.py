@@ -47,6 +47,11 @@ class Call:
     caller: str = ""
     path: str = ""
 
+    def wanted(self, collection: CollectionDef, known: frozenset[str]) -> query.Query:
+        """The query parameters, checked; what the collection's rules ask for may be among them."""
+        asked_by_rules = access.parameters(collection)
+        return query.parse(self.query_string, known | asked_by_rules if asked_by_rules else known)
+
     def env(self, wanted: query.Query) -> RuleEnv:
         return RuleEnv(principal=self.principal, method=self.method, query=wanted.raw, now=clock.now())
 
@@ -65,7 +70,7 @@ def record_list(call: Call, name: str) -> Answer:
 
     def unit(snapshot: Snapshot) -> tuple[Answer, RuleEnv]:
         collection = snapshot.get(name)
-        wanted = _wanted(call, collection, query.LIST_PARAMETERS)
+        wanted = call.wanted(collection, query.LIST_PARAMETERS)
         env = call.env(wanted)
         return Answer(200, read.dump(read.list_page(collection, wanted, env, snapshot))), env
 
@@ -77,7 +82,7 @@ def record_get(call: Call, name: str, record_id: str) -> Answer:
 
     def unit(snapshot: Snapshot) -> tuple[Answer, RuleEnv]:
         collection = snapshot.get(name)
-        wanted = _wanted(call, collection, query.SINGLE_PARAMETERS)
+        wanted = call.wanted(collection, query.SINGLE_PARAMETERS)
         env = call.env(wanted)
         record, version = read.get(collection, record_id, wanted, env, snapshot)
         body = read.dump(record)
@@ -272,7 +277,7 @@ def _write(
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
         shown = frozenset[str]() if call.method == "DELETE" else query.SINGLE_PARAMETERS
-        wanted = _wanted(call, collection, shown)
+        wanted = call.wanted(collection, shown)
         env = call.env(wanted)
         ready = None if data is None else passwords.ahead(collection, rule, data, replace(env, body=data), snapshot)
 
@@ -305,12 +310,6 @@ def _once(call: Call, snapshot: Snapshot, data: Any, effect: Callable[[UnitOfWor
             claim.release()
         raise
     return answer
-
-
-def _wanted(call: Call, collection: CollectionDef, known: frozenset[str]) -> query.Query:
-    """The query parameters, checked; what the collection's rules ask for may be among them."""
-    asked_by_rules = access.parameters(collection)
-    return query.parse(call.query_string, known | asked_by_rules if asked_by_rules else known)
 
 
 def _claim(call: Call, data: Any) -> idempotency.Claim | idempotency.Earlier | None:
@@ -353,7 +352,7 @@ def _bulk(
 ) -> Answer:
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
-        env = call.env(_wanted(call, collection, frozenset()))
+        env = call.env(call.wanted(collection, frozenset()))
         ready = None if data is None else passwords.ahead(collection, "update", data, replace(env, body=data), snapshot)
 
         def effect(work: UnitOfWork) -> Answer:

@@ -85,10 +85,7 @@ def read(raw: Mapping[str, str], allowed: frozenset[str] = LIST_PARAMETERS) -> Q
         cursor=raw.get("cursor"),
         raw=raw,
     )
-    skip = raw.get("skip_total", "").lower()
-    if skip not in ("", "true", "false", "1", "0"):
-        problems["skip_total"] = ["Must be true or false."]
-    query.skip_total = skip in ("true", "1")
+    query.skip_total = flag(raw, "skip_total", problems)
     if len(query.search) > MAX_SEARCH:
         problems["search"] = [f"Ensure this has no more than {MAX_SEARCH} characters."]
     if problems:
@@ -96,6 +93,14 @@ def read(raw: Mapping[str, str], allowed: frozenset[str] = LIST_PARAMETERS) -> Q
     if query.cursor is not None and "page" in raw:
         raise BadRequest("Use page or cursor, not both.")
     return query
+
+
+def flag(raw: Mapping[str, str], name: str, problems: dict[str, list[str]]) -> bool:
+    """A parameter that is true or false; false where it is not sent."""
+    text = raw.get(name, "").lower()
+    if text not in ("", "true", "false", "1", "0"):
+        problems[name] = ["Must be true or false."]
+    return text in ("true", "1")
 
 
 def _number(raw: Mapping[str, str], name: str, default: int, highest: int, problems: dict[str, list[str]]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ from collections_app.records.query import Query
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import caching
 from core import database
 from core.errors import BadRequest, NotFound
 
 MAX_ID = 64
+Rows = Callable[..., list[database.Row]]
+Counts = Callable[[str, Sequence[Any]], int]
 _MAX_PLANS = 2000
 _DEEP = 1000  # rows to skip: as many are soon skipped as counted
 _MAX_KEPT = 4000  # characters: nobody repeats a longer statement
@@ -41,8 +44,11 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
         items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
         return {"items": items, "per_page": query.per_page, "next_cursor": next_cursor}
     rows = _page(plan, params, query)
+    counted = int(rows[0][-1]) if plan.counts and rows else None
+    if plan.counts:
+        rows = [row[:-1] for row in rows]
     items = _finish(plan.reader.records(rows), collection, query, env, snapshot)
-    total = -1 if query.skip_total else _total(plan.source, params, query, len(items))
+    total = -1 if query.skip_total else counted if counted is not None else _total(plan, params, query, len(items))
     return {
         "items": items,
         "page": query.page,
@@ -50,6 +56,25 @@ def list_page(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: S
         "total": total,
         "total_pages": -1 if total < 0 else -(-total // query.per_page),
     }
+
+
+def whole_list(
+    collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snapshot, columns: str
+) -> tuple[str, list[Any]]:
+    """The statement of a list without pages, and its parameters. Raises as :func:`list_page` does."""
+    where, params = _where(collection, query, env, snapshot)
+    order_sql, order_params = sorting.read(query.sort, collection, snapshot, env).sql()
+    source = f"FROM {_relation(collection, env, snapshot)[0]} AS t{_clause(where)}"
+    return f"SELECT {columns} {source} ORDER BY {order_sql}", [*params, *order_params]
+
+
+def _relation(collection: CollectionDef, env: RuleEnv, snapshot: Snapshot) -> tuple[str, Rows, Counts]:
+    """What stands behind FROM for the records of a collection, and how they are read and counted from it."""
+    if collection.type != "view":
+        return quote(collection.table), dialects.current().rows, totals.count
+    view = caching.view(collection, snapshot)
+    env.fleeting |= view.fleeting
+    return view.sql, view.rows, view.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,9 @@ class _Plan:
     source: str
     order_params: list[Any]
     page_sql: str
+    rows: Rows
+    count: Counts
+    counts: bool  # whether each row of a page ends with the total
     from_end_sql: str  # the same in the opposite order; empty where there is none
 
 
@@ -68,7 +96,8 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
     """The plan of this question, made once for all who ask it with other values. Raises BadRequest."""
     admin = env.principal.is_admin
     plans: dict[Any, _Plan] = snapshot.memo.setdefault("plans", {})
-    key = (collection.id, admin, query.sort, query.raw.get("fields"), query.raw.get("expand"), *where)
+    counting = (query.skip_total, query.cursor is None) if collection.type == "view" else ()
+    key = (collection.id, admin, query.sort, query.raw.get("fields"), query.raw.get("expand"), counting, *where)
     known = plans.get(key)
     if known is not None:
         return known
@@ -79,12 +108,16 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
         chosen = selecting.columns(query.fields, collection, needed, admin=admin)
     reader = codec(collection, chosen, admin=admin)
     order_sql, order_params = order.sql()
-    source = f"FROM {quote(collection.table)} AS t{_clause(where)}"
+    relation, rows, count = _relation(collection, env, snapshot)
+    source = f"FROM {relation} AS t{_clause(where)}"
     mark = dialects.current().placeholder
-    page, part = f"SELECT {reader.columns} {source} ORDER BY", f"LIMIT {mark} OFFSET {mark}"
+    # Whoever makes the rows of a view can count them too, at once.
+    counts = collection.type == "view" and not query.skip_total and query.cursor is None
+    columns = f"{reader.columns}, count(*) OVER ()" if counts else reader.columns
+    page, part = f"SELECT {columns} {source} ORDER BY", f"LIMIT {mark} OFFSET {mark}"
     page_sql = f"{page} {order_sql} {part}"
-    from_end_sql = "" if order.random else f"{page} {order.sql(opposite=True)[0]} {part}"
-    made = _Plan(reader, order, source, order_params, page_sql, from_end_sql)
+    from_end_sql = "" if order.random or collection.type == "view" else f"{page} {order.sql(opposite=True)[0]} {part}"
+    made = _Plan(reader, order, source, order_params, page_sql, rows, count, counts, from_end_sql)
     if order.for_all and len(page_sql) <= _MAX_KEPT:
         if len(plans) >= _MAX_PLANS:
             plans.clear()
@@ -94,7 +127,7 @@ def _plan(collection: CollectionDef, query: Query, where: Sequence[str], env: Ru
 
 def _page(plan: _Plan, params: Sequence[Any], query: Query) -> list[database.Row]:
     """The rows of a numbered page. Those of a deep one are counted off from whichever end is nearer."""
-    rows = dialects.current().rows
+    rows = plan.rows
     limit, offset = query.per_page, (query.page - 1) * query.per_page
     if offset >= _DEEP and plan.from_end_sql:
         total = totals.count_settled(plan.source, params)
@@ -118,14 +151,16 @@ def get(
     allowed = access.condition(collection, "view", env, snapshot)
     check(query, collection, env, snapshot)
     reader = codec(collection, admin=admin)
-    dialect = dialects.current()
     clause, params = ("", []) if allowed is None else (f" AND ({allowed[0]})", allowed[1])
-    key = ("get", admin, clause)
+    relation, rows_of, _ = _relation(collection, env, snapshot)
+    key = ("get", admin, clause, relation)
     sql = collection.memo.get(key)
     if sql is None:
-        sql = f"SELECT {reader.columns} FROM {quote(collection.table)} AS t WHERE t.id = {dialect.placeholder}{clause}"
+        mark = dialects.current().placeholder
+        sql = f"SELECT {reader.columns} FROM {relation} AS t WHERE t.id = {mark}{clause}"
         collection.memo[key] = sql
-    rows = dialect.rows(sql, [record_id, *params], keyed=not clause) if possible_id(record_id) else []
+    keyed = not clause and collection.type != "view"
+    rows = rows_of(sql, [record_id, *params], keyed=keyed) if possible_id(record_id) else []
     if not rows:
         raise NotFound("Record not found")
     records = reader.records(rows)
@@ -187,6 +222,8 @@ def none_matches(header: str, etag: str) -> bool:
 
 def version(collection: CollectionDef, record: Record) -> str:
     """Names the state of a record: it changes exactly when the record's content does."""
+    if collection.type == "view":  # whose rows do not say when they changed
+        return hashlib.blake2b(orjson.dumps([collection.revision, record]), digest_size=10).hexdigest()
     seed = f"{collection.id}/{collection.revision}/{record['id']}/{record['updated']}"
     return hashlib.blake2b(seed.encode(), digest_size=10).hexdigest()
 
@@ -219,13 +256,13 @@ def _clause(where: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(where)}" if where else ""
 
 
-def _total(source: str, params: Sequence[Any], query: Query, found: int) -> int:
+def _total(plan: _Plan, params: Sequence[Any], query: Query, found: int) -> int:
     """The exact number of records, without asking where the page already tells."""
     if query.page == 1 and found < query.per_page:
         return found
     if 0 < found < query.per_page:
         return (query.page - 1) * query.per_page + found
-    return totals.count(source, params)
+    return plan.count(plan.source, params)
 
 
 def _by_cursor(
@@ -240,7 +277,7 @@ def _by_cursor(
     if query.cursor:
         sql, place = order.after(query.cursor)
         source += f" AND {sql}" if where else f" WHERE {sql}"
-    rows = dialects.current().rows(
+    rows = plan.rows(
         f"SELECT {plan.reader.columns}, {key_columns} {source}"
         f" ORDER BY {order_sql} LIMIT {dialects.current().placeholder}",
         [*key_params, *params, *place, *order_params, query.per_page + 1],

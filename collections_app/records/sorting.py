@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,6 +20,7 @@ from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.fields.temporal import parse_moment, parse_time_of_day
 from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import checking, definitions
 from core.errors import BadRequest
 
 DEFAULT = "-created,-id"
@@ -164,7 +165,12 @@ def _from_text(value: Any, key: Key) -> Any:
 
 def read(text: str, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv) -> Order:
     """A ``sort=`` parameter; BadRequest names the key that can't be sorted by."""
-    source = text.strip() or DEFAULT
+    source = text.strip()
+    tie = _tie(collection, snapshot)
+    if not source:
+        if tie is not _BY_ID:
+            return Order([tie], "")
+        source = DEFAULT if "created" in collection.by_name else "id"
     parts = [part.strip() for part in source.split(",")]
     if len(parts) > MAX_KEYS:
         raise BadRequest(f"sort: at most {MAX_KEYS} keys.")
@@ -179,13 +185,25 @@ def read(text: str, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv)
         seen.add(name)
         keys.append(_key(name, descending, collection, snapshot, env))
     if "id" not in seen:
-        keys.append(Key('t."id"', (), keys[-1].descending, "text", False))
+        keys.append(replace(tie, descending=keys[-1].descending))
     # A path leads through rows that have rules of their own.
     return Order(keys, source, for_all=not any("." in name for name in seen))
 
 
+_BY_ID = Key('t."id"', (), False, "text", False)
+_BY_NUMBER = Key(f"t.{quote(checking.ROW)}", (), False, "integer", False)
+
+
+def _tie(collection: CollectionDef, snapshot: Snapshot) -> Key:
+    """What tells all records apart: the id, or for a view with an order of its own the number of the row."""
+    numbered = collection.type == "view" and definitions.checked_of(collection, snapshot).numbered
+    return _BY_NUMBER if numbered else _BY_ID
+
+
 def _key(name: str, descending: bool, collection: CollectionDef, snapshot: Snapshot, env: RuleEnv) -> Key:
     field = collection.by_name.get(name)
+    if name == "id" and collection.type == "view" and not definitions.checked_of(collection, snapshot).has_id:
+        return replace(_BY_NUMBER, descending=descending)  # "10" would come before "9"
     readable = field is not None and not field.secret and (env.principal.is_admin or not field.hidden)
     if field is not None and readable:
         if not field.kind.sortable or field.multiple or field.storage != "column":

@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from accounts.principals import Principal
 from collections_app import dialects, events
 from collections_app.events import Change
+from collections_app.files import uses
 from collections_app.records.codec import Record
 from collections_app.schema.change import ADVISORY_LOCK
 from collections_app.schema.definition import CollectionDef
@@ -43,11 +44,13 @@ class UnitOfWork:
         self._log("record.deleted", collection, None, before)
 
     def _log(self, kind: str, collection: CollectionDef, data: Record | None, before: Record | None) -> None:
+        if collection.file_fields:
+            uses.follow(collection, before, data)
         record_id = data["id"] if data else before["id"]  # type: ignore[index]
         self.changes.append(
             Change(
-                kind, collection.name, collection.id, record_id, _without_secrets(collection, data),
-                _without_secrets(collection, before),
+                kind, collection.name, collection.id, record_id, collection.revision,
+                _without_secrets(collection, data), _without_secrets(collection, before),
             )
         )  # fmt: skip
 

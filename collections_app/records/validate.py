@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.crypto import get_random_string
@@ -26,6 +26,7 @@ STAFF_ROLES = frozenset({"admin", "superadmin"})
 TAKEN_IDS = frozenset({"bulk-update", "bulk-delete", "export", "import"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY_LENGTH = 32
+_MOST_IDS = 5000  # of one statement
 # By the account itself: they ask for the current password, and for a proof of the new address.
 FLOWS = {"password": "auth/change-password", "email": "auth/change-email"}
 SERVER_SETS = "This field is set by the server."
@@ -44,14 +45,15 @@ def clean_new(
     record: Record = {"id": "", "collection": collection.name, "created": moment, "updated": moment}
     problems: dict[str, list[str]] = {}
     given = {**_clean_given(collection, data, None, admin=admin, problems=problems), **(ours or {})}
-    for field in _fillable(collection):
-        name = field.name
+    for name, field, is_plain in _to_fill(collection):
         if name in given:
             record[name] = given[name]
         elif field.default is not None and name not in problems:
             record[name] = field.kind.clean(field, field.default) if not field.secret else field.default
         else:
             record[name] = field.kind.empty(field)
+        if is_plain:
+            continue
         if field.required and name not in problems:
             if field.value == "bool":
                 absent = name not in given and field.default is None
@@ -125,6 +127,16 @@ def _fillable(collection: CollectionDef) -> list[Field]:
     return found
 
 
+def _to_fill(collection: CollectionDef) -> list[tuple[str, Field, bool]]:
+    """Names and fields of :func:`_fillable`, and whether that may simply be left empty."""
+    found: list[tuple[str, Field, bool]] | None = collection.memo.get("to fill")
+    if found is None:
+        found = collection.memo["to fill"] = [
+            (field.name, field, not field.required and field.type != "autodate") for field in _fillable(collection)
+        ]
+    return found
+
+
 def _open_fields(collection: CollectionDef, *, admin: bool, stored: bool) -> dict[str, Field]:
     """The fields that this caller may simply set, by name: nearly always all that are sent."""
     key = ("open", admin, stored)
@@ -154,6 +166,12 @@ def _clean_given(
     for key, raw in data.items():
         name, modifier = key, ""
         field = simple.get(key)
+        if field is not None and not field.system:
+            try:
+                values[name] = _clean_value(field, raw, before)
+            except InvalidValue as error:
+                problems[name] = error.messages
+            continue
         if field is None:
             field = by_name.get(key)
             if field is None:
@@ -222,15 +240,21 @@ def check_targets(collection: CollectionDef, values: Mapping[str, Any], snapshot
             continue
         value = values[field.name]
         wanted = value if isinstance(value, list) else [value]
-        target = snapshot.by_id[field.target]
-        rows = dialects.current().execute(
-            f"SELECT id FROM {quote(target.table)} WHERE id IN ({placeholders(len(wanted))})", wanted
-        )
-        known = {row[0] for row in rows.fetchall()}
-        if target.id == collection.id:
-            known.add(own_id)
-        missing = [item for item in wanted if item not in known]
+        missing = missing_targets(field, wanted, snapshot)
+        if field.target == collection.id:
+            missing = [item for item in missing if item != own_id]
         if missing:
             problems[field.name] = [f"The record {missing[0]!r} does not exist."]
     if problems:
         raise ValidationFailed(fields=problems)
+
+
+def missing_targets(field: Field, wanted: Sequence[str], snapshot: Snapshot) -> list[str]:
+    """Which of these ids no record has that the relation may name."""
+    known: set[str] = set()
+    table = quote(snapshot.by_id[field.target].table)
+    for start in range(0, len(wanted), _MOST_IDS):
+        some = wanted[start : start + _MOST_IDS]
+        found = dialects.current().execute(f"SELECT id FROM {table} WHERE id IN ({placeholders(len(some))})", some)
+        known.update(row[0] for row in found.fetchall())
+    return [item for item in wanted if item not in known]

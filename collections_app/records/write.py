@@ -36,17 +36,21 @@ def record_create(
     env: RuleEnv,
     *,
     ours: Mapping[str, Any] | None = None,
+    checked_as: CollectionDef | None = None,
 ) -> Record:
     """Create one record; answers it whole. ``ours`` are values that the server sets, whoever asks.
 
-    Raises Unauthorized or Forbidden (create rule), ValidationFailed, Conflict.
+    ``checked_as`` is the same collection with other checks (``io.lenient``). Raises
+    Unauthorized or Forbidden (create rule), ValidationFailed, Conflict.
     """
     require_writable(collection)
     env = replace(env, body=modifiers.resolved(collection, data, None))
     decided = access.verdict(collection, "create", env, work.snapshot)
     if decided is False:
         raise access.refusal(env)
-    record = validate.clean_new(collection, data, admin=env.principal.is_admin, moment=work.moment, ours=ours)
+    record = validate.clean_new(
+        checked_as or collection, data, admin=env.principal.is_admin, moment=work.moment, ours=ours
+    )
     local = decided or _is_local(collection, "create", work.snapshot)
     if local and not (decided or access.allows(collection, "create", record, env, work.snapshot)):
         raise access.refusal(env)
@@ -85,7 +89,7 @@ def _insert_batch(work: UnitOfWork, collection: CollectionDef, batch: Sequence[R
     own = {record["id"] for record in batch}
     for field in collection.fields:
         if field.target:
-            values = {item for record in batch for item in _items(record[field.name])} - (
+            values = {item for record in batch for item in related_ids(record[field.name])} - (
                 own if field.target == collection.id else set()
             )
             if values:
@@ -97,7 +101,8 @@ def _insert_batch(work: UnitOfWork, collection: CollectionDef, batch: Sequence[R
     return len(batch)
 
 
-def _items(value: Any) -> list[str]:
+def related_ids(value: Any) -> list[str]:
+    """The ids that a relation field's value names."""
     return value if isinstance(value, list) else [value] if value else []
 
 
@@ -109,15 +114,18 @@ def record_update(
     env: RuleEnv,
     *,
     if_match: str | None = None,
+    checked_as: CollectionDef | None = None,
 ) -> Record:
-    """Change the given fields of one record; answers it whole.
+    """Change the given fields of one record; answers it whole. ``checked_as`` as for :func:`record_create`.
 
     The update rule must hold before and after. Raises NotFound, Unauthorized,
     Forbidden, PreconditionFailed, ValidationFailed, Conflict.
     """
     before, env = _open(work, collection, record_id, "update", env, if_match, data)
     moment = _later_than(before["updated"], work)
-    changes = validate.clean_changes(collection, data, before, admin=env.principal.is_admin, moment=moment)
+    changes = validate.clean_changes(
+        checked_as or collection, data, before, admin=env.principal.is_admin, moment=moment
+    )
     if collection.target_fields:
         changed_targets = {name: value for name, value in changes.items() if value != before[name]}
         validate.check_targets(collection, changed_targets, work.snapshot, record_id)
@@ -223,7 +231,7 @@ def _release(
     work: UnitOfWork, other: CollectionDef, field: Field, referring: Record, gone: str, under_way: set[str]
 ) -> None:
     """What becomes of a record whose related record goes: cascade, or without it, or a refusal."""
-    rest = [item for item in _items(referring[field.name]) if item != gone]
+    rest = [item for item in related_ids(referring[field.name]) if item != gone]
     if not rest and field.options["cascade_delete"]:
         _delete(work, other, referring, under_way)
         return

@@ -164,7 +164,7 @@ class Comparison(NamedTuple):
             return _over(self.op, self.any_of, [safe(NEGATIONS.get(self.op, self.op), a, b) for a, b in pairs])
         return safe(self.op, one, two)
 
-    def _sides(self, env: RuleEnv) -> tuple[Any, Any]:
+    def sides(self, env: RuleEnv) -> tuple[Any, Any]:
         """Both sides, with what is no path replaced by its value: a canonical one, a list, or Unfit."""
         path = self.left if isinstance(self.left, Path) else self.right
         assert isinstance(path, Path)
@@ -187,7 +187,7 @@ class Comparison(NamedTuple):
         constant = self.constant(builder.env)
         if constant is not None:
             return constant
-        left, right = self._sides(builder.env)
+        left, right = self.sides(builder.env)
         for one, other in ((left, right), (right, left)):
             if isinstance(one, Unfit):
                 return self._unfit(other, builder, alias, row)
@@ -279,7 +279,11 @@ class Comparison(NamedTuple):
         constant = self.constant(env)
         if constant is not None:
             return constant
-        left, right = self._sides(env)
+        left, right = self.sides(env)
+        return self.holds(left, right, row, other, env, related)
+
+    def holds(self, left: Any, right: Any, row: Row, other: Row | None, env: RuleEnv, related: Related | None) -> bool:
+        """Whether it holds for the record; ``left`` and ``right`` are the request's :meth:`sides`."""
         multiple = False
         lists = []
         for side in (left, right):

@@ -102,6 +102,8 @@ class Rule(Compiled):
         self.node = node
         self.mentions = tuple(mentions)
         self.local = not any(isinstance(operand, Path) and operand.hops for operand in operands)
+        # Whether it depends on the data of a request.
+        self.asks_for_body = any(isinstance(one, Dynamic) and one.source == "body" for one in operands)
 
     def _build(self, env: RuleEnv, alias: str) -> Sql:
         built = self.node.sql(Builder(env), alias)

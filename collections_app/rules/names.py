@@ -217,6 +217,8 @@ def _any_row(rest: str, start: int, text: str, position: int, scope: Scope) -> P
     missing = RuleError(f"There is no collection {name[:80]!r}", scope.source, position)
     if target is None or not dot:
         raise missing
+    if target.type == "view":
+        raise RuleError(f"{name[:80]!r} is a view, which can't be asked here", scope.source, position)
     guard = scope.guard(target, missing)
     scope.mentions.append(Mention(start, start + len(name), "collection", target.id))
     first = Hop("any", None, target, guard)

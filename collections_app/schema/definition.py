@@ -126,6 +126,11 @@ class CollectionDef:
         return tuple(field for field in self.fields if field.target)
 
     @cached_property
+    def file_fields(self) -> tuple[Field, ...]:
+        """The fields whose values are names of stored files."""
+        return tuple(field for field in self.fields if field.type == "file")
+
+    @cached_property
     def unique_ids(self) -> frozenset[str]:
         """The fields that are unique, alone or with others."""
         alone = (field.id for field in self.fields if field.unique)

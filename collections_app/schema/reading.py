@@ -30,6 +30,7 @@ from core.errors import ValidationFailed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 NAME_HELP = "use 1 to 63 lowercase letters, digits and underscores, starting with a letter"
+DEFAULT_CACHE_TTL, MAX_CACHE_TTL = 60, 86_400  # seconds
 OURS = frozenset({"id", "collection", "created", "updated", "expand"})
 OURS_IN_AUTH = frozenset({"email", "password", "verified", "role", "token_key"})
 # PostgreSQL gives every table columns of these names; SQLite follows so that a schema fits both.
@@ -61,13 +62,15 @@ def read(
     system: bool = False,
     problems: Problems | None = None,
     carried: frozenset[str] = frozenset(),
+    takes_ids: bool = False,
 ) -> CollectionDef:
     """Check a whole collection payload (name, type, schema, rules, indexes, options).
 
     ``resolve_target`` maps the name or id of a collection to its id. Fields
     without an id take that of the previous field of the same name, else a new
     one. ``indexes`` and ``options`` that are ``carried`` over from before, not
-    sent, lose what no longer fits. Raises ValidationFailed with all problems,
+    sent, lose what no longer fits. ``takes_ids``: fields may have ids that the previous
+    definition does not know. Raises ValidationFailed with all problems,
     unless ``problems`` collects them for the caller.
     """
     found = problems if problems is not None else Problems()
@@ -80,8 +83,10 @@ def read(
     indexes_raw = [] if raw.get("indexes") is None else raw["indexes"]
     rules = _read_rules(raw, type_name, found)
     indexed = {**dict.fromkeys(owner_names(rules), INDEX_BYTES), **_indexed(indexes_raw)}
-    own = _read_fields(raw.get("schema"), type_name, previous, resolve_target, indexed, found)
-    fields = (ID_FIELD, COLLECTION_FIELD, *(AUTH_FIELDS if type_name == "auth" else ()), *own, *DATE_FIELDS)
+    own = _read_fields(raw.get("schema"), type_name, previous, resolve_target, indexed, found, takes_ids)
+    fields = (ID_FIELD, COLLECTION_FIELD, *(AUTH_FIELDS if type_name == "auth" else ()), *own)
+    if type_name != "view":
+        fields += DATE_FIELDS
     by_name = {field.name: field for field in fields}
     options = {} if raw.get("options") is None else raw["options"]
     search: tuple[str, ...] = ()
@@ -94,6 +99,7 @@ def read(
             options["password"] = password_rules.read(options["password"], found)
         for key in options.keys() - ({"password"} if type_name == "auth" else set()):
             found.add("options", f"Unknown option {key!r}; known: search{', password' * (type_name == 'auth')}.")
+    _check_view_keys(raw, type_name, found)
     definition = CollectionDef(
         id=collection_id,
         name=str(name),
@@ -105,7 +111,7 @@ def read(
         search=search,
         options=options if isinstance(options, Mapping) else {},
         view_query=raw.get("view_query"),
-        cache_ttl=raw.get("cache_ttl"),
+        cache_ttl=_cache_ttl(raw, type_name),
         system=system,
         revision=raw.get("revision", 1),
         created=raw.get("created"),
@@ -114,6 +120,31 @@ def read(
     if problems is None:
         found.raise_if_any()
     return definition
+
+
+def _cache_ttl(raw: Mapping[str, Any], type_name: str) -> int | None:
+    given = raw.get("cache_ttl")
+    return DEFAULT_CACHE_TTL if type_name == "view" and given is None else given
+
+
+def _check_view_keys(raw: Mapping[str, Any], type_name: str, problems: Problems) -> None:
+    """What only views have, and what they have not."""
+    if type_name != "view":
+        for key in ("view_query", "cache_ttl"):
+            if raw.get(key) is not None:
+                problems.add(key, "Only a view has this.")
+        return
+    ttl = raw.get("cache_ttl")
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 <= ttl <= MAX_CACHE_TTL):
+        problems.add("cache_ttl", f"Must be a whole number of seconds from 0 to {MAX_CACHE_TTL:,}.")
+    if not isinstance(raw.get("view_query"), str) or not raw["view_query"].strip():
+        problems.add("view_query", "A view needs a SELECT statement.")
+    for key in ("create_rule", "update_rule", "delete_rule"):
+        if raw.get(key, ADMINS_ONLY) != ADMINS_ONLY:
+            problems.add(key, "A view can't be written; leave this rule out.")
+    for key in ("indexes", "options"):
+        if raw.get(key):
+            problems.add(key, "A view has none.")
 
 
 def _indexed(indexes: Any) -> dict[str, int]:
@@ -151,6 +182,7 @@ def _read_fields(
     resolve_target: Callable[[str], str | None],
     indexed: Mapping[str, int],
     problems: Problems,
+    takes_ids: bool,
 ) -> list[Field]:
     if raw is None:
         raw = []
@@ -161,7 +193,7 @@ def _read_fields(
         problems.add("schema", f"A collection has at most {MAX_FIELDS} fields.")
         return []
     before = {field.name: field.id for field in previous.own_fields} if previous else {}
-    known_ids = {field.id for field in previous.own_fields} if previous else None
+    known_ids = {field.id for field in previous.own_fields} if previous and not takes_ids else None
     named_ids = {str(entry.get("id")) for entry in raw if isinstance(entry, Mapping)}
     fields: list[Field] = []
     for position, entry in enumerate(raw):
@@ -204,6 +236,8 @@ def _read_field(
         return None
     where = f"schema.{name}"
     reserved = OURS | TAKEN_BY_ENGINES | (OURS_IN_AUTH if type_name == "auth" else frozenset())
+    if type_name == "view":
+        reserved -= {"created", "updated"}  # columns like others
     if name in reserved:
         problems.add(where, f"The name {name!r} is reserved.")
     try:

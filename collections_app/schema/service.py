@@ -6,13 +6,14 @@ leaves nothing behind when it refuses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from accounts.models import owned
 from accounts.principals import Principal
 from collections_app import events
+from collections_app.files import uses
 from collections_app.models import Collection
 from collections_app.schema import permissions, reading, references, statistics
 from collections_app.schema.change import SchemaChange, schema_change
@@ -20,6 +21,7 @@ from collections_app.schema.ddl import Tables
 from collections_app.schema.definition import RULES, CollectionDef
 from collections_app.schema.reading import Problems
 from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import definitions
 from core import clock, ids
 from core.errors import Conflict, MethodNotAllowed, ValidationFailed
 
@@ -51,11 +53,14 @@ def as_json(collection: CollectionDef) -> dict[str, Any]:
     }
 
 
-def collection_create(*, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None) -> CollectionDef:
+def collection_create(
+    *, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None, own_id: str | None = None
+) -> CollectionDef:
     """Make a collection: its table, rules, permissions.
 
-    ``builtin_id`` makes one that is part of the product, under a fixed id. Raises
-    ValidationFailed with all problems at once, Conflict for a taken name.
+    ``builtin_id`` makes one that is part of the product, under a fixed id; ``own_id`` one that has its id
+    from elsewhere, and that nothing here ever had. Raises ValidationFailed with all problems at once,
+    Conflict for a taken name.
     """
     _check_keys(payload)
     with schema_change() as change:
@@ -63,38 +68,52 @@ def collection_create(*, actor: Principal, payload: Mapping[str, Any], builtin_i
         _check_name(payload.get("name"), snapshot)
         if len(snapshot.by_id) >= MAX_COLLECTIONS:
             raise Conflict(f"There are {MAX_COLLECTIONS} collections already.")
-        collection_id, system = builtin_id or ids.new_id(), builtin_id is not None
+        collection_id, system = builtin_id or own_id or ids.new_id(), builtin_id is not None
         own_name = payload.get("name")
         problems = Problems()
         collection = reading.read(
-            payload,
+            _without_inferred(payload),
             collection_id=collection_id,
-            resolve_target=lambda target: collection_id if target == own_name else _resolve(snapshot, target),
+            resolve_target=lambda target: (
+                collection_id if target in (own_name, collection_id) else _resolve(snapshot, target)
+            ),
             system=system,
             problems=problems,
         )
-        _refuse_views(collection, problems)
         _refuse_used_ids(collection, snapshot, problems)
+        _refuse_views(collection, snapshot, problems)
         problems.raise_if_any()
+        if collection.type == "view":
+            collection = definitions.define(collection, snapshot, sent=payload.get("schema"))
         moment = clock.now()
-        collection = replace(collection, created=moment, updated=moment)
+        # What somebody remembers of an earlier collection of this id had a lower one.
+        revision = 1 if own_id is None else snapshot.version + 1
+        collection = replace(collection, revision=revision, created=moment, updated=moment)
         after = _with(snapshot, collection)
         references.check_rules(collection, after, dict.fromkeys(RULES), problems)
         problems.raise_if_any()
-        _tables(change, after).create(collection)
+        if collection.type != "view":
+            _tables(change, after).create(collection)
+        definitions.carried(collection, snapshot, after, {}, {})
         Collection.objects.create(
-            id=collection.id, system=system, revision=1, created=moment, updated=moment, **collection.stored()
+            id=collection.id, system=system, revision=revision, created=moment, updated=moment, **collection.stored()
         )
         permissions.sync(collection)
-        _log("collection.created", collection, actor, None)
+        _log(change, "collection.created", collection, actor, None)
     return collection
 
 
 def collection_update(
-    *, actor: Principal, name_or_id: str, payload: Mapping[str, Any], allow_data_loss: bool = False
+    *,
+    actor: Principal,
+    name_or_id: str,
+    payload: Mapping[str, Any],
+    allow_data_loss: bool = False,
+    takes_ids: bool = False,
 ) -> CollectionDef:
     """Change a collection; keys that are not in ``payload`` stay.
 
+    ``takes_ids``: new fields may come with ids, from elsewhere.
     Raises ValidationFailed for a bad definition, Conflict where data or other
     rules stand in the way (``allow_data_loss`` overrides the former).
     """
@@ -111,15 +130,21 @@ def collection_update(
         problems = Problems()
         merged = {**old.stored(), **payload}
         new = reading.read(
-            merged,
+            _without_inferred(merged),
             collection_id=old.id,
             resolve_target=lambda target: old.id if target == merged["name"] else _resolve(snapshot, target),
             previous=old,
             system=old.system,
             problems=problems,
             carried=frozenset({"indexes", "options"} - payload.keys()),
+            takes_ids=takes_ids,
         )
+        if takes_ids:
+            _refuse_used_ids(new, snapshot, problems)
+        _refuse_views(new, snapshot, problems)
         problems.raise_if_any()
+        if new.type == "view":
+            new = definitions.define(new, snapshot, previous=old, sent=payload.get("schema"))
         # A stored rule is kept as it is; a rule of null in the payload means everyone.
         names, gone = _renamed(old, new), _gone(old, new)
         new = replace(
@@ -134,19 +159,31 @@ def collection_update(
         )
         others = _others(old, snapshot, names, gone)
         after = _with(snapshot, new, *others)
+        views = definitions.carried(new, snapshot, after, names, gone)
+        others = _replaced(others, views, snapshot)
+        after = _with(after, *views)
         sent = {key: None for key in RULES if key in payload}
         references.check_rules(new, after, sent, problems)
         problems.raise_if_any()
         for collection in after.by_id.values():
             references.check_carried(collection, after, sent if collection.id == new.id else {})
-        _tables(change, after, lossy=allow_data_loss).alter(old, new)
+        if new.type != "view":
+            _tables(change, after, lossy=allow_data_loss).alter(old, new)
+        definitions.verify_all(views, after)
         for collection in (new, *others):
             Collection.objects.filter(pk=collection.id).update(
                 **collection.stored(), revision=collection.revision, updated=collection.updated
             )
         permissions.sync(new)
-        _log("collection.updated", new, actor, old)
-        statistics.refresh_later(new)
+        file_fields = {field.id for field in new.file_fields}
+        uses.forget(old.id, [field.id for field in old.file_fields if field.id not in file_fields])
+        for field in new.file_fields:
+            if not field.multiple and field.id in old.by_id and old.by_id[field.id].multiple:
+                uses.forget_several(old.id, field.id)
+        for collection in (new, *others):
+            _log(change, "collection.updated", collection, actor, snapshot.by_id[collection.id])
+        if new.type != "view":
+            statistics.refresh_later(new)
     return new
 
 
@@ -165,14 +202,32 @@ def collection_delete(*, actor: Principal, name_or_id: str) -> None:
                 "Remove those fields first.",
                 extra={"references": sorted(referrers)},
             )
+        views = definitions.views_of(collection.id, snapshot)
+        if views:
+            raise Conflict(
+                f"{collection.name!r} is read by {', '.join(views)}. Change or delete that first.",
+                extra={"views": views},
+            )
         gone = {collection.id: "deleted", **{field.id: "deleted" for field in collection.own_fields}}
         _others(collection, snapshot, {}, gone)
-        _tables(change, snapshot).drop(collection)
+        if collection.type != "view":
+            _tables(change, snapshot).drop(collection)
         Collection.objects.filter(pk=collection.id).delete()
         permissions.remove(collection)
+        uses.forget(collection.id)
         if collection.type == "auth":
             owned.forget(collection.id)
-        _log("collection.deleted", collection, actor, collection)
+        _log(change, "collection.deleted", collection, actor, collection)
+
+
+def view_refresh(*, name_or_id: str) -> None:
+    """Have all processes forget the rows that they keep of a view; ValidationFailed for what is none."""
+    with schema_change() as change:
+        view = change.snapshot.get(name_or_id)
+        if view.type != "view":
+            raise ValidationFailed(f"{view.name!r} is no view; nothing is kept of it.")
+        # Its revision is part of the name of what is kept.
+        Collection.objects.filter(pk=view.id).update(revision=view.revision + 1)
 
 
 def _check_keys(payload: Mapping[str, Any]) -> None:
@@ -189,14 +244,31 @@ def _check_name(name: Any, snapshot: Snapshot) -> None:
         )
 
 
-def _refuse_views(collection: CollectionDef, problems: Problems) -> None:
-    if collection.type == "view":
-        problems.add("type", "View collections can't be made yet; use base or auth.")
+def _without_inferred(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The definition of a view without its fields, which come from its query."""
+    return {**payload, "schema": []} if payload.get("type") == "view" else payload
+
+
+def _replaced(
+    others: Sequence[CollectionDef], views: Sequence[CollectionDef], snapshot: Snapshot
+) -> list[CollectionDef]:
+    """The collections to be stored anew: those views among them that have changed, in their last form."""
+    changed = {view.id: view for view in views if view.revision != snapshot.by_id[view.id].revision}
+    return [*(other for other in others if other.id not in changed), *changed.values()]
+
+
+def _refuse_views(collection: CollectionDef, snapshot: Snapshot, problems: Problems) -> None:
+    """A row of a view is no record that another could point to."""
+    for field in collection.own_fields:
+        target = snapshot.by_id.get(field.target)
+        if target is not None and target.type == "view":
+            problems.add(f"schema.{field.name}", f"relation: {target.name!r} is a view; point to a base collection.")
 
 
 def _refuse_used_ids(collection: CollectionDef, snapshot: Snapshot, problems: Problems) -> None:
     """A definition that came with field ids (an export, say) must not claim those of another collection."""
-    used = {field.id for other in snapshot.by_id.values() for field in other.own_fields}
+    others = (other for other in snapshot.by_id.values() if other.id != collection.id)
+    used = {field.id for other in others for field in other.own_fields}
     for field in collection.own_fields:
         if field.id in used:
             problems.add(f"schema.{field.name}", f"The id {field.id!r} belongs to a field of another collection.")
@@ -253,19 +325,19 @@ def _others(
     return rewritten
 
 
-def _log(kind: str, collection: CollectionDef, actor: Principal, previous: CollectionDef | None) -> None:
+def _log(
+    change: SchemaChange, kind: str, collection: CollectionDef, actor: Principal, previous: CollectionDef | None
+) -> None:
     deleted = kind == "collection.deleted"
-    events.append(
-        [
-            events.Change(
-                type=kind,
-                collection=collection.name,
-                collection_id=collection.id,
-                record_id="",
-                data=None if deleted else as_json(collection),
-                previous=None if previous is None else as_json(previous),
-            )
-        ],
-        actor=actor.key,
-        moment=clock.now(),
+    change.log(
+        events.Change(
+            type=kind,
+            collection=collection.name,
+            collection_id=collection.id,
+            record_id="",
+            revision=collection.revision,
+            data=None if deleted else as_json(collection),
+            previous=None if previous is None else as_json(previous),
+        ),
+        actor,
     )

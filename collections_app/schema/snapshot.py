@@ -34,6 +34,8 @@ class Snapshot:
     def _referrers(self) -> dict[str, list[tuple[CollectionDef, Field]]]:
         found: dict[str, list[tuple[CollectionDef, Field]]] = {}
         for collection in self.by_id.values():
+            if collection.type == "view":
+                continue  # its rows refer to nothing by themselves
             for field in collection.fields:
                 if field.target:
                     found.setdefault(field.target, []).append((collection, field))
@@ -49,7 +51,7 @@ class Snapshot:
         while via:
             other = self.by_name.get(other_name)
             field = other.by_name.get(field_name) if other else None
-            if other is not None and field is not None and field.target == collection.id:
+            if other is not None and field is not None and field.target == collection.id and other.type != "view":
                 return other, field
             middle, via, field_name = field_name.partition("_via_")
             other_name = f"{other_name}_via_{middle}"

@@ -9,7 +9,10 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
+from accounts.principals import SYSTEM
+from collections_app import events
 from collections_app.models import Event
+from collections_app.schema import permissions, registry, service, statistics
 from collections_app.tests.web import BATCH, COLLECTIONS, Callers, path
 
 pytestmark = pytest.mark.engine
@@ -165,3 +168,66 @@ def test_the_log_played_back_is_the_collection(client: APIClient) -> None:
         state[event.record_id] = event.data
     items = client.get(f"{path('teams')}?per_page=500").json()["items"]
     assert {item["id"]: item["name"] for item in items} == {key: value["name"] for key, value in state.items()}
+
+
+def test_whoever_has_a_rule_rewritten_by_a_change_elsewhere_is_logged_as_changed(
+    make_collection: Any, callers: Callers
+) -> None:
+    admin = callers["admin"]
+    make_collection("clubs", name="text", **OPEN)
+    make_collection("members", club=relation("clubs"), **OPEN | {"list_rule": "club.name = 'a'"})
+    make_collection("guests", club=relation("clubs"), **OPEN | {"view_rule": "club.name != ''"})
+    make_collection("others", name="text", **OPEN | {"view_rule": "name != ''"})
+    before = {name: admin.get(f"{COLLECTIONS}/{name}").json() for name in ("clubs", "members", "guests")}
+    Event.objects.all().delete()
+    schema = [field | {"name": "label"} for field in before["clubs"]["schema"] if field["name"] == "name"]
+    assert admin.patch(f"{COLLECTIONS}/clubs", {"schema": schema}).status_code == 200
+    changes = list(Event.objects.order_by("id"))
+    assert changes[0].collection == "clubs"
+    assert [e.type for e in changes] == ["collection.updated"] * 3
+    assert {e.collection: e.previous for e in changes} == before
+    assert {e.collection: e.data for e in changes} == {
+        name: admin.get(f"{COLLECTIONS}/{name}").json() for name in before
+    }
+    assert {e.collection: e.data["list_rule"] for e in changes}["members"] == "club.label = 'a'"
+    snapshot = registry.latest()
+    assert {e.collection_id: e.revision for e in changes} == {
+        snapshot.get(name).id: snapshot.get(name).revision for name in before
+    }
+    assert {e.actor for e in changes} == {f"users:{callers.id('admin')}"}
+
+
+def test_a_schema_change_that_is_rolled_back_logs_nothing(
+    make_collection: Any, callers: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection("clubs", name="text", **OPEN)
+    make_collection("members", club=relation("clubs"), **OPEN | {"list_rule": "club.name = 'a'"})
+    Event.objects.all().delete()
+    woken: list[Any] = []
+
+    def listen(**_: Any) -> None:
+        woken.append(None)
+
+    events.appended.connect(listen)
+    admin = callers["admin"]
+    schema = admin.get(f"{COLLECTIONS}/clubs").json()["schema"]
+    renamed = [field | ({"name": "label"} if field["name"] == "name" else {}) for field in schema]
+    with monkeypatch.context() as patched:
+        patched.setattr(statistics, "refresh_later", fail)  # after everything was written and logged
+        patched.setattr(permissions, "remove", fail)
+        with pytest.raises(OSError, match="in the middle"):
+            service.collection_update(actor=SYSTEM, name_or_id="clubs", payload={"schema": renamed})
+        with pytest.raises(OSError, match="in the middle"):
+            service.collection_delete(actor=SYSTEM, name_or_id="members")
+    assert log() == [] and woken == []
+    assert admin.get(f"{COLLECTIONS}/clubs").json()["schema"] == schema
+    assert admin.get(f"{COLLECTIONS}/members").json()["list_rule"] == "club.name = 'a'"
+    service.collection_update(actor=SYSTEM, name_or_id="clubs", payload={"schema": renamed})
+    assert [(kind, name) for kind, name, _ in log()] == [
+        ("collection.updated", "clubs"), ("collection.updated", "members"),
+    ]  # fmt: skip
+    assert len(woken) == 1
+
+
+def fail(*_: Any) -> None:
+    raise OSError("in the middle")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from core import background
 from core.background import Task, Worker
@@ -120,7 +120,27 @@ def test_a_stop_finishes_the_task_under_way_and_begins_no_other(worker):
     background.wake("q")
     worker.stop()
     assert seen == [True] and not worker.is_running and times("quick") == 1
-    assert background.is_ending() is False
+    assert background.is_ending()
+    worker.start()
+    assert not background.is_ending()
+
+
+def test_what_is_under_way_learns_of_the_end_before_anybody_waits_for_it(worker):
+    worker.end()
+    assert not background.is_ending()  # there is nothing to end
+    under_way = threading.Event()
+
+    def hold() -> None:
+        under_way.set()
+        wait_until(background.is_ending)
+
+    hooks["quick"] = hold
+    worker.start()
+    assert under_way.wait(5)
+    worker.end()
+    background.wake("q")
+    worker.stop()
+    assert times("quick") == 1
 
 
 def test_waking_where_nobody_serves_does_nothing(worker):
@@ -183,6 +203,35 @@ def test_a_call_that_nobody_takes_is_logged_in_bounded_time(settings, monkeypatc
     assert "the broker took no call of q" in caplog.text
 
 
+@pytest.fixture
+def broker(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Celery with a broker in memory, at which nobody takes anything."""
+    from celery import Celery
+
+    made = Celery("test", broker="memory://", set_as_current=False)
+    monkeypatch.setitem(globals(), "somebody", made)
+    settings.CELERY_APP = f"{__name__}.somebody"
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"  # so that it is called
+    yield made
+    made.close()
+
+
+def waiting(broker: Any, name: str) -> int:
+    with broker.connection_for_read() as connection, connection.SimpleQueue(name) as queue:
+        return int(queue.qsize())
+
+
+def test_of_each_task_one_call_waits_at_most(broker):
+    for _ in range(100):
+        background.wake("q")
+        background.wake("s")
+    assert waiting(broker, "q") == waiting(broker, "s") == 1
+    with broker.connection_for_read() as connection, connection.SimpleQueue("q") as queue:
+        queue.get(block=False).ack()
+    background.wake("q")
+    assert waiting(broker, "q") == 1
+
+
 @pytest.mark.django_db
 def test_a_busy_database_is_no_fault_of_a_task(caplog):
     def busy() -> None:
@@ -192,3 +241,30 @@ def test_a_busy_database_is_no_fault_of_a_task(caplog):
     background.run("q")
     [line] = caplog.records
     assert line.levelname == "WARNING" and line.exc_info is None and "database is locked" in line.getMessage()
+
+
+def test_a_thread_that_has_nothing_to_do_holds_no_connection(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, committed_db: None
+) -> None:
+    monkeypatch.setattr(background, "CONNECTED_SECONDS", 0.05)
+    seen: list[Any] = []
+
+    def connect() -> None:
+        connection.ensure_connection()
+        seen.append(connection.connection)
+
+    hooks["quick"] = connect
+    worker.start()
+    wait_until(lambda: len(seen) == 1)
+    wait_until(lambda: is_closed(seen[0]))
+    worker.wake("q")
+    wait_until(lambda: len(seen) == 2)
+    assert seen[1] is not seen[0]
+
+
+def is_closed(raw: Any) -> bool:
+    try:
+        raw.cursor().execute("SELECT 1")
+    except (connection.Database.ProgrammingError, connection.Database.OperationalError):
+        return True
+    return False

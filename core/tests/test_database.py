@@ -140,7 +140,7 @@ def test_other_parameters_are_another_statement_until_it_is_slow_with_many(table
     assert not slow.knows("page", (1,))
 
 
-def test_many_rows_are_over_budget_too() -> None:
+def test_many_rows_are_over_budget_too(committed_db: None) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("on PostgreSQL no statement is stopped for a budget")
     with database.reading(budget=10), pytest.raises(database.OverBudget):
@@ -161,6 +161,19 @@ def test_a_query_beyond_the_time_limit_is_refused_with_what_to_do(table: str, se
     with ThreadPoolExecutor(1) as pool:  # a thread of its own makes its connection with these settings
         pool.submit(ask).result()
         pool.submit(database.close).result()
+
+
+def test_where_each_statement_has_a_time_of_its_own_one_that_takes_longer_stops_no_other(
+    table: str,
+) -> None:
+    with database.reading() as session:
+        session.limit_each(0.05)
+        for _ in range(3):
+            with pytest.raises(BadRequest):
+                database.rows(LONG)
+            assert count(table) == 0
+        session.limit_each(None)
+        assert len(database.rows(MANY)) == 2500
 
 
 def test_ten_thousand_sessions_are_never_interrupted(table: str) -> None:

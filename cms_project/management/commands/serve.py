@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from argparse import ArgumentParser
@@ -17,6 +18,8 @@ from django.db import connections
 from accounts import first_account
 from cms_project.migrating import migrate
 from cms_project.production import refuse_unsafe
+
+SPARE_FILES = 2000  # for requests, the database, and whatever else is open
 
 
 class Command(BaseCommand):
@@ -41,6 +44,7 @@ class Command(BaseCommand):
         self._say_what_is_next(address)
         self.stdout.flush()
         connections.close_all()
+        _take_many_connections()
         _run(host, port, workers)
 
     def _say_what_is_next(self, address: str) -> None:
@@ -65,6 +69,15 @@ def _link_to(port: int) -> None:
         settings.CSRF_TRUSTED_ORIGINS = [settings.BASE_URL]
 
 
+def _take_many_connections() -> None:
+    """Each is an open file, of which most systems give a process 1,024 unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.REALTIME_MAX_CONNECTIONS + SPARE_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _run(host: str, port: int, workers: int) -> None:
     """uvicorn: its parser takes the unescaped ``>`` and ``<`` that people type in a filter.
 
@@ -78,8 +91,12 @@ def _run(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        http="cms_project.connections:HttpProtocol",
+        ws="cms_project.connections:SocketProtocol",
+        ws_max_size=settings.WEBSOCKET_MAX_BYTES,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        ws_per_message_deflate=False,  # thousands of windows of memory, and each message compressed for each client
         interface="asgi3",
         log_config=None,
         log_level="warning",

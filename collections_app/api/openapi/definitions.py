@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from collections_app.api.collections import DEFAULT_PER_PAGE
+from collections_app.api.openapi import jobs, schema_moves
 from collections_app.api.openapi.audience import Audience
 from collections_app.api.openapi.parts import (
     READING,
@@ -23,10 +24,14 @@ from collections_app.records.operations import MAX_BATCH
 from collections_app.schema import fields as field_types
 from collections_app.schema import password_rules
 from collections_app.schema.definition import MAX_FIELDS, MAX_INDEXES, RULES, TYPES
+from collections_app.schema.reading import DEFAULT_CACHE_TTL, MAX_CACHE_TTL
+from collections_app.sql_views.grammar import MAX_CHARACTERS
+from collections_app.sql_views.previewing import MAX_ROWS
 
 TAGS: list[Json] = [
     {"name": "Collections", "description": "What there is and what it looks like. Changes are for admins."},
     {"name": "Batch", "description": "Many writes, all or none."},
+    jobs.TAG,
 ]
 
 _NAME: Json = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"}
@@ -85,6 +90,7 @@ def schemas(audience: Audience) -> dict[str, Json]:
         "BatchResult": _batch_result(),
         "CollectionOutline": _outline(),
         "CollectionOutlinePage": _page("CollectionOutline"),
+        **jobs.schemas(),
     }
     if audience.admin:
         found |= {
@@ -94,6 +100,9 @@ def schemas(audience: Audience) -> dict[str, Json]:
             "CollectionInput": {**_collection_input(), "required": ["name"]},
             "CollectionChange": _collection_input(),
             "CollectionPage": _page("Collection"),
+            "ViewPreviewInput": _preview_input(),
+            "ViewPreview": _preview(),
+            **schema_moves.schemas(),
         }
     return found
 
@@ -137,6 +146,12 @@ def paths(audience: Audience) -> dict[str, Json]:
             requestBody=_json_body("CollectionInput"),
         )
         one |= {"put": _change("replaceCollection"), "patch": _change("updateCollection"), "delete": _DELETE}
+    views: Json = {}
+    if audience.admin:
+        views = {
+            "/api/v1/collections/preview_view": {"post": _PREVIEW},
+            "/api/v1/collections/{collection}/refresh": {"parameters": [name], "post": _REFRESH},
+        }
     batch = _operation(
         "batch",
         "Many writes in one transaction",
@@ -147,9 +162,12 @@ def paths(audience: Audience) -> dict[str, Json]:
         requestBody=_json_body("BatchInput"),
     )
     return {
+        **(schema_moves.paths() if audience.admin else {}),
         "/api/v1/collections": many,
         "/api/v1/collections/{collection}": one,
+        **views,
         "/api/v1/batch": {"post": batch},
+        **jobs.paths(),
     }
 
 
@@ -200,6 +218,23 @@ _DELETE = _operation(
     "Drop a collection with all its records",
     {"204": {"description": "It is gone."}, **refusals(WRITING)},
     security=SIGNED_IN,
+)
+
+
+_REFRESH = _operation(
+    "refreshView",
+    "Forget the rows that are kept of a view",
+    {"204": {"description": "They are gone."}, **refusals(WRITING)},
+    security=SIGNED_IN,
+)
+
+_PREVIEW = _operation(
+    "previewView",
+    "Try the query of a view",
+    {"200": answer("Its columns, and its first rows.", schema_ref("ViewPreview")), **refusals(WRITING)},
+    description="What is wrong with the query is told with its `position`: line, column and word.",
+    security=SIGNED_IN,
+    requestBody=_json_body("ViewPreviewInput"),
 )
 
 
@@ -274,11 +309,12 @@ def _collection_input() -> Json:
     return closed(
         {
             "name": _NAME,
-            "type": {"type": "string", "enum": [name for name in TYPES if name != "view"], "default": "base"},
+            "type": {"type": "string", "enum": list(TYPES), "default": "base"},
             "schema": {"type": "array", "items": schema_ref("FieldInput"), "maxItems": MAX_FIELDS},
             **_rules(),
             "indexes": {"type": "array", "items": _index(), "maxItems": MAX_INDEXES},
             "options": _options(),
+            **_of_views(),
         }
     )
 
@@ -296,11 +332,41 @@ def _collection() -> Json:
         "created": _MOMENT,
         "updated": _MOMENT,
     }
-    for_views = {
-        "view_query": {"type": ["string", "null"], "description": "Of a view."},
-        "cache_ttl": {"type": ["integer", "null"], "description": "Of a view, in seconds."},
+    return closed({**properties, **_of_views()}, list(properties))
+
+
+def _of_views() -> Json:
+    return {
+        "view_query": {
+            "type": ["string", "null"],
+            "maxLength": MAX_CHARACTERS,
+            "description": "Of a view: a SELECT over other collections, which also says its fields.",
+        },
+        "cache_ttl": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": MAX_CACHE_TTL,
+            "description": f"Of a view: for how many seconds its rows are kept; {DEFAULT_CACHE_TTL} where left out.",
+        },
     }
-    return closed({**properties, **for_views}, list(properties))
+
+
+def _preview_input() -> Json:
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": MAX_ROWS}
+    return {
+        **closed({"view_query": {"type": "string", "maxLength": MAX_CHARACTERS}, "limit": limit}, ["view_query"]),
+        "example": {"view_query": "SELECT count(*) AS records FROM records"},
+    }
+
+
+def _preview() -> Json:
+    column = {"type": "object", "properties": {"name": _NAME, "type": _field_type()}, "required": ["name", "type"]}
+    properties: Json = {
+        "columns": {"type": "array", "items": column},
+        "items": {"type": "array", "items": {"type": "object"}},
+        "duration_ms": {"type": "number", "minimum": 0},
+    }
+    return closed(properties, list(properties))
 
 
 def _outline() -> Json:

@@ -63,7 +63,12 @@ def closed(properties: Json, required: list[str] | None = None) -> Json:
 def components() -> Json:
     """A new dict of all shared components."""
     return {
-        "schemas": {"Error": _error(), "BulkResult": _BULK_RESULT, "RecordIds": _RECORD_IDS},
+        "schemas": {
+            "Error": _error(),
+            "BulkResult": _BULK_RESULT,
+            "ImportReport": _IMPORT_REPORT,
+            "RecordIds": _RECORD_IDS,
+        },
         "responses": {name: _refusal(status) for status, (name, _) in _ANSWERS.items()},
         "parameters": dict(_PARAMETERS),
         "headers": dict(_HEADERS),
@@ -137,6 +142,21 @@ _RECORD_IDS: Json = {
     "description": f"1 to {MAX_BULK} ids.",
 }
 
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_IMPORT_REPORT: Json = closed(
+    {
+        "imported": {**_COUNT, "description": "Rows that are records now; in a dry run those that would be."},
+        "updated": {**_COUNT, "description": "Those of them that changed a record (`match`)."},
+        "failed": _COUNT,
+        "total": _COUNT,
+        "errors": {
+            "type": "array",
+            "description": "By the row's number in the file, where the header is row 1; the first 1,000.",
+            "items": closed({"row": {"type": "integer"}, "error": {"type": "string"}}, ["row", "error"]),
+        },
+    },
+    ["imported", "total", "errors", "updated", "failed"],
+)
 _BULK_RESULT: Json = {
     "type": "object",
     "description": "Each record was tried by itself.",
@@ -218,6 +238,7 @@ _PARAMETERS: dict[str, Json] = {
 
 _HEADERS: dict[str, Json] = {
     "ETag": {"description": "Names the state of the record, for If-Match.", "schema": {"type": "string"}},
+    "Location": {"description": "Where the job is looked at.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
 }

@@ -18,6 +18,7 @@ from collections_app.api.openapi.parts import (
     refusals,
     schema_ref,
 )
+from collections_app.io import exports
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.snapshot import Snapshot
 
@@ -35,7 +36,9 @@ class RecordsOf:
         self.collection, self.name = collection, collection.name
         self.snapshot, self.audience = snapshot, audience
         self.fields = audience.fields(collection)
-        self.writable = [field for field in collection.fields if audience.may_send(field)]
+        self.writable = [
+            f for f in collection.fields if audience.may_send(f) or (f.type == "file" and f in self.fields)
+        ]
 
     # -- schemas ------------------------------------------------------------
     def schemas(self) -> dict[str, Json]:
@@ -53,6 +56,9 @@ class RecordsOf:
         if self.collection.type != "view":
             found[f"RecordInput_{name}"] = self._input()
             found[f"RecordChange_{name}"] = self._change()
+            if self.collection.file_fields:
+                found[f"RecordForm_{name}"] = values.as_form(self._input(), self.writable)
+                found[f"RecordChangeForm_{name}"] = values.as_form(self._change(), self.writable)
         return found
 
     def _target(self, field: Field) -> CollectionDef | None:
@@ -118,8 +124,9 @@ class RecordsOf:
         base = f"/api/v1/collections/{self.name}/records"
         many: Json = {"get": self._list()}
         one: Json = {"parameters": [_RECORD_ID], "get": self._get()}
+        export = {f"{base}/export/{{kind}}": {"parameters": [_KIND], "get": self._export()}}
         if self.collection.type == "view":
-            return {base: many, f"{base}/{{record_id}}": one}
+            return {base: many, f"{base}/{{record_id}}": one, **export}
         many["post"] = self._create()
         one |= {"put": self._update("replace"), "patch": self._update("update"), "delete": self._delete()}
         return {
@@ -127,6 +134,8 @@ class RecordsOf:
             f"{base}/{{record_id}}": one,
             f"{base}/bulk-update": {"post": self._bulk_update()},
             f"{base}/bulk-delete": {"post": self._bulk_delete()},
+            **export,
+            f"{base}/import/{{kind}}": {"parameters": [_KIND], "post": self._import()},
         }
 
     def _operation(self, verb: str, summary: str, responses: Json, **more: Any) -> Json:
@@ -201,7 +210,7 @@ class RecordsOf:
             f"Create one of {self.name}",
             {"201": written, **refusals(WRITING)},
             parameters=[*self._shape(), *_parameters("Idempotency-Key")],
-            requestBody=_body(f"RecordInput_{self.name}"),
+            requestBody=self._body("RecordInput", "RecordForm"),
         )
 
     def _update(self, verb: str) -> Json:
@@ -212,8 +221,18 @@ class RecordsOf:
             {"200": changed, **refusals(WRITING)},
             description="PUT and PATCH are the same here: fields that are left out stay.",
             parameters=[*self._shape(), *_parameters("If-Match")],
-            requestBody=_body(f"RecordChange_{self.name}"),
+            requestBody=self._body("RecordChange", "RecordChangeForm"),
         )
+
+    def _body(self, name: str, form: str) -> Json:
+        """The fields, flat or under ``data``; or a form of them, with uploads where there are file fields."""
+        flat = schema_ref(f"{name}_{self.name}")
+        under_data = {"title": "Under data", **closed({"data": flat}, ["data"])}
+        content = {"application/json": {"schema": {"anyOf": [flat, under_data]}}}
+        content |= {media_type: {"schema": flat} for media_type in _FORMS}
+        if self.collection.file_fields:
+            content["multipart/form-data"] = {"schema": schema_ref(f"{form}_{self.name}")}
+        return {"required": True, "content": content}
 
     def _delete(self) -> Json:
         return self._operation(
@@ -221,6 +240,34 @@ class RecordsOf:
             f"Delete one of {self.name}",
             {"204": {"description": "It is gone."}, **refusals(WRITING)},
             parameters=_parameters("If-Match"),
+        )
+
+    def _export(self) -> Json:
+        files: dict[str, Json] = {
+            kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in exports.MEDIA_TYPES.values()
+        }
+        files["application/json"] = {"schema": {"type": "array", "items": _record_or_part(self.name)}}
+        limit = {"name": "limit", "in": "query", "description": "At most so many records; all without it.",
+                 "schema": {"type": "integer", "minimum": 1, "maximum": exports.MAX_LIMIT}}  # fmt: skip
+        return self._operation(
+            "exportRecords",
+            f"Take all of {self.name} as a file",
+            {"200": {"description": "The file, as it is written.", "content": files}, **refusals(READING)},
+            description="The records that you may list. Cells that a spreadsheet would run begin with an apostrophe.",
+            parameters=[*_parameters("filter"), self._sort(), *_parameters("search", "fields"), limit],
+        )
+
+    def _import(self) -> Json:
+        report = answer("What became of the rows.", schema_ref("ImportReport"))
+        accepted = answer("It is done in the background.", schema_ref("JobAccepted"), ("Location",))
+        form = closed({"file": {"type": "string", "format": "binary"}}, ["file"])
+        return self._operation(
+            "importRecords",
+            f"Create many of {self.name} from a file",
+            {"200": report, "201": report, "202": accepted, **refusals(WRITING)},
+            description="Rows that are right land, and those that are wrong are told by their number.",
+            parameters=_IMPORT_PARAMETERS,
+            requestBody={"required": True, "content": {"multipart/form-data": {"schema": form}}},
         )
 
     def _bulk_update(self) -> Json:
@@ -244,6 +291,34 @@ class RecordsOf:
 
 
 _RECORD_ID: Json = {"name": "record_id", "in": "path", "required": True, "schema": values.RECORD_ID}
+
+
+_KIND: Json = {
+    "name": "kind",
+    "in": "path",
+    "required": True,
+    "description": "The format of the file.",
+    "schema": {"type": "string", "enum": list(exports.MEDIA_TYPES)},
+}
+
+
+def _import_parameter(name: str, description: str, schema: Json) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_YES_OR_NO: Json = {"type": "boolean"}
+_IMPORT_PARAMETERS: list[Json] = [
+    _import_parameter("dry_run", "Say what would be, and leave everything as it is.", _YES_OR_NO),
+    _import_parameter("atomic", "All rows, or none where one is wrong (422).", _YES_OR_NO),
+    _import_parameter("skip_validation", "For admins: take whatever the columns can hold.", _YES_OR_NO),
+    _import_parameter(
+        "match", "`id` or a unique field: rows change the record that has its value.", {"type": "string"}
+    ),
+    _import_parameter(
+        "background", "Whether to do it in the background (202); otherwise that is for many rows.", _YES_OR_NO
+    ),
+    _import_parameter("map", "The fields of columns with other names: `Name:title,Price:price`.", {"type": "string"}),
+]
 
 
 def _parameters(*names: str) -> list[Json]:
@@ -272,16 +347,3 @@ def _cursor_page(items: Json) -> Json:
         "next_cursor": {"type": ["string", "null"], "description": "null at the end."},
     }
     return closed(properties, list(properties))
-
-
-def _body(schema_name: str) -> Json:
-    """The fields, flat or under ``data``; or a form of them."""
-    flat = schema_ref(schema_name)
-    under_data = {"title": "Under data", **closed({"data": flat}, ["data"])}
-    return {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"anyOf": [flat, under_data]}},
-            **{media_type: {"schema": flat} for media_type in _FORMS},
-        },
-    }

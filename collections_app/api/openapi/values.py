@@ -100,7 +100,7 @@ def nullable(schema: Schema) -> Schema:
 def modifiers(fields: list[Field]) -> Schema:
     """``patternProperties`` for ``field+``, ``field-`` and ``+field``."""
     numbers = [field.name for field in fields if field.value in _MODIFIABLE]
-    lists = [field.name for field in fields if field.multiple and field.type != "file"]
+    lists = [field.name for field in fields if field.multiple]
     patterns: Schema = {}
     if numbers:
         patterns[f"^({'|'.join(numbers)})[+-]$"] = {
@@ -117,6 +117,30 @@ def modifiers(fields: list[Field]) -> Schema:
     return patterns
 
 
+def as_form(body: Schema, fields: list[Field]) -> Schema:
+    """A body's schema as ``multipart/form-data``, where file fields take uploads."""
+    files = [field for field in fields if field.type == "file"]
+    properties = dict(body["properties"])
+    for field in files:
+        one = {"type": "string", "format": "binary"}
+        properties[field.name] = _described(
+            {"type": "array", "items": one} if field.multiple else one,
+            f"{field.help} Uploads, or names of files that are stored already.".strip(),
+        )
+    found = {**body, "properties": properties}
+    several = "|".join(field.name for field in files if field.multiple)
+    if several and "patternProperties" in body:
+        found["patternProperties"] = {
+            f"^(({several})[+]|[+]({several}))$": {
+                "type": "array",
+                "items": {"type": "string", "format": "binary"},
+                "description": "Append, or prepend, uploads.",
+            },
+            **modifiers([field for field in fields if field.type != "file"]),
+        }
+    return found
+
+
 def _about(field: Field, target: CollectionDef | None) -> str:
     parts = [field.help]
     if field.target:
@@ -124,6 +148,8 @@ def _about(field: Field, target: CollectionDef | None) -> str:
         parts.append(f"{what} of `{target.name}`." if target else f"{what} of another collection.")
     if field.type == "date":
         parts.append("A bare date is its midnight in UTC.")
+    if field.type == "file":
+        parts.append("Names of stored files." if field.multiple else "The name of a stored file.")
     if field.unique and not field.system:
         parts.append("Unique.")
     return " ".join(part for part in parts if part)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from collections_app import rules
 from collections_app.rules import RuleEnv, conditions, operators, values
+from collections_app.rules.prepared import prepared
 from collections_app.rules.tests import world
 from collections_app.schema import registry
 
@@ -135,7 +136,11 @@ def test_sql_and_memory_agree(
         except rules.RuleError:
             continue
         for _ in range(2):  # the second time from the cache of shapes
-            assert world.by_sql(rule, env, collection.table) == world.by_memory(rule, env, rows, memory), source
+            found = world.by_memory(rule, env, rows, memory)
+            assert world.by_sql(rule, env, collection.table) == found, source
+        if rule.local:
+            decision = prepared(rule, env)
+            assert sorted(row["id"] for row in rows if decision(row)) == found, source
 
 
 # -- the test would notice ----------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Files of records: staging → uses → removal; serving, thumbs and tokens; the media library."""

@@ -1,0 +1,201 @@
+"""Bytes to clients: who may have them, which part, and how a browser is to take them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dc_field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from django.utils.http import http_date
+
+from collections_app.files import facts, storage, thumbs
+from collections_app.files.uses import names_in
+from collections_app.models import StoredFile
+from collections_app.records import read
+from collections_app.records.operations import Call
+from collections_app.records.query import Query
+from collections_app.schema.definition import Field
+from collections_app.schema.registry import with_schema
+from collections_app.schema.snapshot import Snapshot
+from core.errors import BadRequest, DomainError, NotFound
+
+PARAMETERS = frozenset({"thumb", "download", "token"})
+MISSING = "There is no such file."
+# What is stored is never a page of ours: no script, no frame, nothing from elsewhere.
+POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+_SHOWN = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"})
+_PLAYED = ("audio/", "video/")
+# Kinds that browsers run where they are let. SVG keeps its own: as a picture in a page it runs nothing.
+_RUN = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class RangeNotSatisfiable(DomainError):
+    status, code = 416, "RANGE_NOT_SATISFIABLE"
+    default_message = "The file has no such range."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that the caller may have. ``is_open``: so may everybody, by the rule and the field."""
+
+    row: StoredFile
+    field: Field | None = None
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a request decides about bytes: ``method`` and conditional headers as they came."""
+
+    method: str = "GET"
+    range: str | None = None
+    if_range: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An answer; ``pieces`` is None where it has no body."""
+
+    status: int
+    headers: Mapping[str, str] = dc_field(default_factory=dict)
+    pieces: Iterator[bytes] | None = None
+
+
+def find(call: Call, name: str, record_id: str, file_name: str) -> Found:
+    """The file of a record that the caller may view, in a field that they may read.
+
+    Raises NotFound, Unauthorized, Forbidden, BadRequest.
+    """
+
+    def unit(snapshot: Snapshot) -> tuple[Field, bool]:
+        collection = snapshot.get(name)
+        wanted = call.wanted(collection, PARAMETERS)
+        # With its own query: the words of this endpoint are not the record's.
+        record, _ = read.get(collection, record_id, Query(), call.env(wanted), snapshot)
+        for field in collection.file_fields:
+            if field.name in record and file_name in names_in(record[field.name]):
+                return field, collection.view_rule is None and not field.options["protected"] and not field.hidden
+        raise NotFound(MISSING)
+
+    field, is_open = with_schema(unit, reads=True)
+    row = StoredFile.objects.filter(name=file_name, state=StoredFile.State.KEPT).first()
+    if row is None:
+        raise NotFound(MISSING)
+    return Found(row, field, is_open)
+
+
+def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = False) -> Bytes:
+    """The bytes, or that they are those that the client has.
+
+    Raises BadRequest, NotFound, RangeNotSatisfiable, ServiceUnavailable.
+    """
+    row = found.row
+    small: tuple[bytes, str] | None = None
+    if thumb:
+        sizes = found.field.options["thumbs"] if found.field else []
+        if thumb not in sizes:
+            known = f"this field has {', '.join(sizes)}" if sizes else "this field has none"
+            raise BadRequest(f"thumb: there is no size {thumb[:20]!r}; {known}.")
+    etag = f'"{row.sha256[:32]}-{thumb}"' if thumb else f'"{row.sha256[:32]}"'
+    headers = _headers(found, etag, download=download)
+    if _is_known(asked, etag, row.created):
+        for name in ("Content-Type", "Content-Disposition"):
+            del headers[name]
+        return Bytes(304, headers)
+    try:
+        if thumb:
+            small = thumbs.thumb(row, thumb)
+        if small is not None:
+            return _small(small, headers, asked)
+        return _whole(row, headers, asked, etag)
+    except FileNotFoundError as fault:
+        raise NotFound(MISSING) from fault
+
+
+def _small(small: tuple[bytes, str], headers: dict[str, str], asked: Asked) -> Bytes:
+    content, mime = small
+    headers |= {"Content-Type": mime, "Content-Length": str(len(content))}
+    return Bytes(200, headers, None if asked.method == "HEAD" else iter((content,)))
+
+
+def _whole(row: StoredFile, headers: dict[str, str], asked: Asked, etag: str) -> Bytes:
+    headers["Accept-Ranges"] = "bytes"
+    part = _part(asked, row.size, etag, row.created)
+    if part is not None and part[0] >= part[1]:
+        raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{row.size}"})
+    start, stop = part or (0, row.size)
+    headers["Content-Length"] = str(stop - start)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{row.size}"
+    pieces = storage.current().pieces(facts.path_of(row.name), start, stop) if asked.method != "HEAD" else None
+    return Bytes(206 if part is not None else 200, headers, pieces)
+
+
+def _headers(found: Found, etag: str, *, download: bool) -> dict[str, str]:
+    row = found.row
+    inline = not download and (row.mime in _SHOWN or row.mime.startswith(_PLAYED))
+    mime = "application/octet-stream" if row.mime in _RUN else row.mime
+    return {
+        "Content-Type": f"{mime}; charset=utf-8" if mime.startswith("text/") else mime,
+        "Content-Disposition": disposition("inline" if inline else "attachment", row.original_name),
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        # Pages of other sites show them too: whoever has no token gets none, and cookies stay at home (SameSite).
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        # A name never means other bytes; but who may have them can change.
+        "Cache-Control": "public, max-age=3600" if found.is_open else "private, no-cache",
+        "ETag": etag,
+        "Last-Modified": http_date(row.created.timestamp()),
+        "Vary": "Authorization, Cookie",
+    }
+
+
+def disposition(kind: str, name: str) -> str:
+    """RFC 6266: the name in ASCII, and where that is not all of it once more as it is."""
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    plain = re.sub(r'["\\%]', "_", plain)
+    header = f'{kind}; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _is_known(asked: Asked, etag: str, modified: datetime) -> bool:
+    if asked.if_none_match is not None:
+        return read.none_matches(asked.if_none_match, etag)
+    since = _date(asked.if_modified_since)
+    return since is not None and modified.replace(microsecond=0) <= since
+
+
+def _part(asked: Asked, size: int, etag: str, modified: datetime) -> tuple[int, int] | None:
+    """The one range that is asked for, as (start, stop); None for the whole, an empty one where there is none."""
+    if asked.range is None or asked.method not in ("GET", "HEAD"):
+        return None
+    if asked.if_range is not None and asked.if_range.strip() != etag:
+        since = _date(asked.if_range)
+        if since is None or modified.replace(microsecond=0) != since:
+            return None
+    found = _RANGE.fullmatch(asked.range.strip())
+    if found is None or not (found[1] or found[2]) or len(found[0]) > 60:
+        return None  # several ranges, or another unit: whoever asks has to take the whole as well
+    if not found[1]:
+        length = min(int(found[2]), size)
+        return size - length, size
+    start = int(found[1])
+    stop = min(int(found[2]) + 1, size) if found[2] else size
+    if found[2] and int(found[2]) < start:
+        return None
+    return (start, stop) if start < size else (0, 0)
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found

@@ -1,0 +1,124 @@
+"""Where the bytes are: Django's default storage, and what we ask of one beyond Django.
+
+``new(path, file)`` writes a whole file, or nothing; ``pieces(path, start, stop)`` reads a part
+of one in constant memory; ``walk()`` names all that is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from django.core.files.storage import FileSystemStorage, default_storage
+
+from core.errors import ServiceUnavailable
+
+PIECE = 256 * 1024
+_INCOMING = ".incoming"
+AWAY = "The storage of files does not answer, or is full. Please try again."
+
+logger = logging.getLogger(__name__)
+
+
+class Storage(Protocol):
+    """All raise ServiceUnavailable where it does not answer, or is full."""
+
+    def new(self, path: str, file: IO[bytes]) -> None:
+        """Write a file that is there whole, or not at all, whatever happens meanwhile."""
+
+    def pieces(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from ``start`` up to ``stop``; FileNotFoundError at once where there is no such file."""
+
+    def walk(self) -> Iterator[tuple[str, datetime]]:
+        """All files with the time when they were written, what was begun and not finished too."""
+
+    def tidy(self, before: datetime) -> None:
+        """Delete what was begun before that moment, and never finished."""
+
+    def remove(self, path: str) -> None:
+        """Delete a file; one that is not there is no fault."""
+
+    def remove_folder(self, path: str) -> None:
+        """Delete all files under a path."""
+
+
+def current() -> Storage:
+    """The storage that ``STORAGES["default"]`` names."""
+    return cast(Storage, default_storage)
+
+
+class LocalStorage(FileSystemStorage):
+    """Files in a folder. One is written beside and moved to its place when it is on the disk."""
+
+    def new(self, path: str, file: IO[bytes]) -> None:
+        target, beside = Path(self.path(path)), Path(self.path(f"{_INCOMING}/{secrets.token_hex(16)}"))
+        for folder in (target.parent, beside.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("xb") as written:
+                file.seek(0)
+                shutil.copyfileobj(file, written, PIECE)
+                written.flush()
+                os.fsync(written.fileno())
+            beside.replace(target)
+        except OSError as fault:
+            beside.unlink(missing_ok=True)
+            logger.warning("the storage of files: %s", fault)
+            raise ServiceUnavailable(AWAY) from fault
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+    def pieces(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        opened = Path(self.path(path)).open("rb", buffering=0)  # noqa: SIM115 - closed by the generator
+        return _pieces(opened, start, stop)
+
+    def walk(self) -> Iterator[tuple[str, datetime]]:
+        return self._walk("")
+
+    def _walk(self, under: str) -> Iterator[tuple[str, datetime]]:
+        for folder, _, names in os.walk(Path(self.location, under)):
+            for name in names:
+                found = Path(folder, name)
+                with suppress(FileNotFoundError):  # it went away while we looked
+                    written = datetime.fromtimestamp(found.stat().st_mtime, UTC)
+                    yield found.relative_to(self.location).as_posix(), written
+
+    def tidy(self, before: datetime) -> None:
+        for path, written in self._walk(_INCOMING):
+            if written < before:
+                self.remove(path)
+
+    def remove(self, path: str) -> None:
+        Path(self.path(path)).unlink(missing_ok=True)
+
+    def remove_folder(self, path: str) -> None:
+        folder = Path(self.path(path))
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=False)
+
+
+def _pieces(opened: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+    with opened:
+        opened.seek(start)
+        left = stop - start
+        while left > 0 and (piece := opened.read(min(left, PIECE))):
+            left -= len(piece)
+            yield piece
+
+
+def _sync_folder(folder: Path) -> None:
+    """That the name is on the disk too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

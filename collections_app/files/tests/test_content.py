@@ -1,0 +1,285 @@
+"""What a file is, is found by its content; nothing that is stored can run, and no picture takes the server down."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from datetime import timedelta
+from io import BytesIO
+from os import utime
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+from django.core.management import call_command
+from PIL import Image
+
+from collections_app.files import facts, removal, serving, sniffing, staging, storage, thumbs
+from collections_app.files.tests.conftest import picture, upload
+from collections_app.models import StoredFile
+from core import clock
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+def zipped(names: dict[str, bytes]) -> bytes:
+    out = BytesIO()
+    with ZipFile(out, "w", ZIP_DEFLATED) as archive:
+        for name, content in names.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A tiny PNG that claims to be huge, and whose rows are there."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compressobj(9)
+    packed = b"".join(rows.compress(b"\x00" * (width // 8 + 1)) for _ in range(height)) + rows.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "mime"),
+    [
+        (SVG, "a.png", "image/svg+xml"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- x -->\n' + SVG, "a.jpg", "image/svg+xml"),
+        (b'<!DOCTYPE svg [<!ENTITY x "y">]>' + SVG, "a.txt", "image/svg+xml"),
+        (b'<?xml version="1.0"?><x:svg xmlns:x="http://www.w3.org/2000/svg"/>', "a.xml", "image/svg+xml"),
+        (b"<html><script>alert(1)</script>", "a.png", "text/html"),
+        (b"  \n<!-- hello --><ScRiPt >alert(1)</script>", "a.gif", "text/html"),
+        (b"<!doctype HTML>", "a.txt", "text/html"),
+        (b"<a href=x>", "a.txt", "text/html"),
+        (picture(), "a.html", "image/png"),
+        (picture(kind="JPEG"), "a.svg", "image/jpeg"),
+        (picture() + b"<script>alert(1)</script>", "a.html", "image/png"),
+        (b"GIF89a/*" + b"\x00" * 30 + b"*/=1;alert(1)", "a.gif", "application/octet-stream"),
+        (picture(kind="GIF") + b"/*<script>alert(1)</script>*/", "a.js", "image/gif"),
+        (b"\x89PNG\r\n\x1a\nnothing more", "a.png", "application/octet-stream"),
+        (b"\xff\xd8\xff<script>", "a.jpg", "application/octet-stream"),
+        (b"%PDF-1.7\n", "a.png", "application/pdf"),
+        (zipped({"a.txt": b"x"}), "a.jpg", "application/zip"),
+        (b"MZ\x90\x00" + b"\x00" * 100, "a.png", "application/x-msdownload"),
+        (b"a,b\n1,2\n", "a.csv", "text/csv"),
+        (b"a,b\n1,2\n", "a.html", "text/plain"),
+        ("Grüße".encode(), "a.md", "text/markdown"),
+        ("Grüße".encode("utf-16"), "a.txt", "application/octet-stream"),
+        (b"text with \x00 in it", "a.txt", "application/octet-stream"),
+        (b'{"a": 1}', "a.txt", "application/json"),
+        (b"{not json", "a.json", "text/plain"),
+        (b"", "a.png", "text/plain"),
+    ],
+)
+def test_the_content_decides_what_a_file_is(content: bytes, name: str, mime: str) -> None:
+    found = sniffing.inspect(BytesIO(content), name)
+    assert found.mime == mime and found.size == len(content)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("/", "file"),
+        ("...", "file"),
+        ("a\x00b\r\nSet-Cookie: x.png", "abSet-Cookie: x.png"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("x" * 5000 + ".png", "x" * 251 + ".png"),
+        ('quo"te\\%.txt', "%.txt"),
+    ],
+)
+def test_a_name_from_elsewhere_leads_nowhere(sent: str, kept: str) -> None:
+    assert facts.original_name(sent) == kept
+    header = serving.disposition("attachment", kept)
+    assert "\r" not in header and "\n" not in header and header.isascii() and header.count('"') == 2
+
+
+@pytest.mark.engine
+def test_what_could_run_is_a_download_and_held_in_a_sandbox(
+    make_collection: Any, as_user: Any, admin: Any, anonymous: Any
+) -> None:
+    make_collection("things", file="file", view_rule=None)
+    client, records = as_user(admin), "/api/v1/collections/things/records"
+    for content, mime in (
+        (SVG, "image/svg+xml"),
+        (b"<html><script>1</script>", "application/octet-stream"),
+        (b"<?xml version='1.0'?><a/>", "application/octet-stream"),
+        (b"%PDF-1.7", "application/pdf"),
+    ):
+        made = client.post(records, {"file": upload(content, "x.png")}, format="multipart").json()
+        got = anonymous.get(f"/api/v1/files/things/{made['id']}/{made['file']}")
+        assert got.status_code == 200 and got["Content-Type"] == mime
+        assert got["Content-Disposition"].startswith("attachment")
+        assert (
+            got["Content-Security-Policy"].startswith("default-src 'none'")
+            and "sandbox" in got["Content-Security-Policy"]
+        )
+        assert "allow-" not in got["Content-Security-Policy"] and got["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.engine
+def test_a_type_that_is_not_allowed_is_refused_whatever_it_is_called(
+    make_collection: Any, as_user: Any, admin: Any, stored: Any
+) -> None:
+    make_collection(
+        "things", file={"type": "file", "file": {"mime_types": ["image/png", "image/jpeg"], "max_size": 1000}}
+    )
+    client, records = as_user(admin), "/api/v1/collections/things/records"
+    for content in (SVG, b"<html>", b"text", picture(kind="GIF"), b"\x89PNG\r\n\x1a\n", picture((2000, 2000))):
+        refused = client.post(records, {"file": upload(content, "x.png", "image/png")}, format="multipart")
+        assert refused.status_code == 422 and "file" in refused.json()["fields"]
+    assert not stored() and not StoredFile.objects.exists()
+    assert client.get(records).json()["total"] == 0
+
+
+@pytest.mark.engine
+def test_a_picture_that_unfolds_into_gigabytes_is_refused_or_never_decoded(
+    make_collection: Any, as_user: Any, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection("things", file={"type": "file", "file": {"thumbs": ["50x50"]}}, other="file")
+    client, records = as_user(admin), "/api/v1/collections/things/records"
+    bomb = png_of(30_000, 30_000)
+    assert len(bomb) < 500_000
+    refused = client.post(records, {"file": upload(bomb)}, format="multipart")
+    assert refused.status_code == 422 and "pixels" in refused.json()["fields"]["file"][0]
+    kept = client.post(records, {"other": upload(bomb)}, format="multipart").json()
+    row = StoredFile.objects.get(name=kept["other"])
+    monkeypatch.setattr(thumbs, "small", lambda *given: pytest.fail("it was decoded"))
+    assert thumbs.thumb(row, "50x50") is None
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("20x20", (20, 20)),
+        ("20x20t", (20, 20)),
+        ("20x10f", (13, 10)),
+        ("0x15", (20, 15)),
+        ("30x0", (30, 22)),
+        ("400x0", (40, 30)),
+    ],
+)
+def test_thumbs_have_the_size_that_was_asked_for(size: str, expected: tuple[int, int]) -> None:
+    for kind, mime in (("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp")):
+        made = Image.open(BytesIO(thumbs.small(BytesIO(picture(kind=kind)), mime, size, kind)))
+        assert made.size == expected and made.format == kind
+
+
+def test_a_thumb_stands_upright_and_tells_nothing_of_its_camera() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x8825] = 6, "Camera", {1: "N"}
+    lying = Image.new("RGB", (60, 40), "white")
+    lying.paste("red", (0, 0, 20, 40))  # on the left; turned by 90° clockwise it is at the top
+    source = BytesIO()
+    lying.save(source, "JPEG", exif=exif, comment=b"secret", quality=95)
+    made = Image.open(BytesIO(thumbs.small(source, "image/jpeg", "20x30", "JPEG")))
+    assert made.size == (20, 30)
+    red, white = made.getpixel((10, 3)), made.getpixel((10, 27))
+    assert red[0] > 200 and red[1] < 80 and white[1] > 200  # type: ignore[index]
+    assert not made.getexif() and "comment" not in made.info
+
+
+def test_a_broken_picture_is_answered_as_it_is(make_collection: Any, as_user: Any, admin: Any) -> None:
+    make_collection("things", file={"type": "file", "file": {"thumbs": ["50x50"]}})
+    client = as_user(admin)
+    broken = picture((300, 300))[:-200]
+    made = client.post("/api/v1/collections/things/records", {"file": upload(broken)}, format="multipart").json()
+    got = client.get(f"/api/v1/files/things/{made['id']}/{made['file']}?thumb=50x50")
+    assert got.status_code == 200 and got.content == broken
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("header", "status", "part"),
+    [
+        ("bytes=0-0", 206, slice(0, 1)),
+        ("bytes=5-", 206, slice(5, None)),
+        ("bytes=-3", 206, slice(-3, None)),
+        ("bytes=0-99999", 206, slice(0, None)),
+        ("bytes=-99999", 206, slice(0, None)),
+        ("bytes=99999-", 416, None),
+        ("bytes=-0", 416, None),
+        ("bytes=5-2", 200, slice(0, None)),
+        ("bytes=0-1,3-4", 200, slice(0, None)),
+        ("lines=0-1", 200, slice(0, None)),
+        ("bytes=a-b", 200, slice(0, None)),
+        ("bytes=-", 200, slice(0, None)),
+        ("bytes=" + "9" * 400 + "-", 200, slice(0, None)),
+    ],
+)
+def test_ranges(make_collection: Any, as_user: Any, admin: Any, header: str, status: int, part: slice | None) -> None:
+    make_collection("things", file="file")
+    client, content = as_user(admin), bytes(range(256))
+    made = client.post("/api/v1/collections/things/records", {"file": upload(content)}, format="multipart").json()
+    url = f"/api/v1/files/things/{made['id']}/{made['file']}"
+    got = client.get(url, headers={"Range": header})
+    assert got.status_code == status
+    if part is None:
+        assert got["Content-Range"] == "bytes */256" and got.json()["error_code"] == "RANGE_NOT_SATISFIABLE"
+        return
+    assert got.content == content[part] and got["Content-Length"] == str(len(got.content))
+    head = client.head(url, headers={"Range": header})
+    assert head.status_code == status and not head.content and head["Content-Length"] == got["Content-Length"]
+    etag = got["ETag"]
+    for validator, answer in ((etag, status), ('"other"', 200), (got["Last-Modified"], status), ("rubbish", 200)):
+        assert client.get(url, headers={"Range": header, "If-Range": validator}).status_code == answer
+
+
+@pytest.mark.engine
+def test_odd_paths_find_nothing(make_collection: Any, as_user: Any, admin: Any) -> None:
+    make_collection("things", file="file", view_rule=None)
+    client = as_user(admin)
+    made = client.post("/api/v1/collections/things/records", {"file": upload(b"x")}, format="multipart").json()
+    for name in ("..%2f..%2fapp.db", "%00", "a" * 5000, made["file"].upper(), ".", "a%00b"):
+        assert client.get(f"/api/v1/files/things/{made['id']}/{name}").status_code == 404
+    for path in ("things/x", f"nothing/{made['id']}", "things/%00", f"things/{'a' * 2000}"):
+        assert client.get(f"/api/v1/files/{path}/{made['file']}").status_code == 404
+    for query in ("thumb=1x1", "thumb=../x", "download=maybe", "size=1", "thumb=a&thumb=b"):
+        assert client.get(f"/api/v1/files/things/{made['id']}/{made['file']}?{query}").status_code == 400
+
+
+@pytest.mark.engine
+def test_a_sweep_finds_bytes_without_rows_and_rows_without_bytes(
+    make_collection: Any, as_user: Any, admin: Any, stored: Any, settings: Any, capsys: Any
+) -> None:
+    make_collection("things", file="file")
+    client = as_user(admin)
+    names = [
+        client.post("/api/v1/collections/things/records", {"file": upload(b"x")}, format="multipart").json()["file"]
+        for _ in range(2)
+    ]
+    root = Path(settings.MEDIA_ROOT)
+    for path in ("zz/" + "z" * 24 + ".png", ".incoming/half", "thumbs/zz/" + "z" * 24 + ".png/9x9.png"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"stray")
+    young = stored()
+    assert removal.sweep().without_row == [] and stored() == young  # they may be about to get their row
+    for found in root.rglob("*"):
+        if found.is_file():
+            utime(found, (0, 0))
+    (root / facts.path_of(names[0])).unlink()
+    before = stored()
+    call_command("sweep_files", "--dry-run")
+    told = capsys.readouterr().out
+    assert "no row knows of them: 3" in told and f"missing in the storage: 1\n  {names[0]}" in told
+    assert stored() == before
+    call_command("sweep_files")
+    assert stored() == [facts.path_of(names[1])]
+
+
+@pytest.mark.engine
+def test_the_hourly_round_removes_what_dead_processes_left(db: None, stored: Any, settings: Any) -> None:
+    half = Path(settings.MEDIA_ROOT, ".incoming", "half")
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half of it")
+    row = staging.announce(sniffing.inspect(BytesIO(b"x"), "x.txt"), "x.txt", "")
+    storage.current().new(facts.path_of(row.name), BytesIO(b"x"))
+    assert removal.remove_due() == 0 and len(stored()) == 2
+    utime(half, (0, 0))
+    StoredFile.objects.update(since=clock.now() - timedelta(hours=2))
+    assert removal.remove_due() == 1 and stored() == [] and not StoredFile.objects.exists()

@@ -1,0 +1,170 @@
+"""Small copies of pictures, made when somebody first asks for one, and stored.
+
+Nothing is decoded that is larger than :data:`MAX_PIXELS`, only the first frame ever is, and few
+at a time. JPEGs are decoded at the smallest scale that will do.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from weakref import WeakValueDictionary
+
+from PIL import Image, ImageOps
+
+from collections_app.files import facts, storage
+from collections_app.files.removal import THUMBS
+from collections_app.files.sniffing import PICTURES
+from collections_app.models import StoredFile
+from collections_app.schema.fields.files import MAX_PIXELS
+from core.errors import ServiceUnavailable
+
+AT_ONCE = 2  # pictures that one process decodes
+WAIT_SECONDS = 10
+LARGE = 16_000_000  # pixels; of what can't be decoded at a smaller scale one at a time
+MAX_BYTES = 100 * 1024 * 1024
+_SIZE = re.compile(r"(\d{1,4})x(\d{1,4})([tbf]?)")
+_QUALITY = 82
+_SCALABLE = frozenset({"image/jpeg"})
+# What a thumb is, by what the picture is: those that browsers may not know become PNG.
+_FORMATS = {"image/jpeg": ("JPEG", "image/jpeg", "jpg"), "image/webp": ("WEBP", "image/webp", "webp")}
+_PNG = ("PNG", "image/png", "png")
+
+_turns = threading.BoundedSemaphore(AT_ONCE)
+_large = threading.Lock()
+
+
+class _Turn:
+    """Whose turn it is to make one thumb: the others wait, and find it made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+_making: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+_guard = threading.Lock()
+
+
+def thumb(row: StoredFile, size: str) -> tuple[bytes, str] | None:
+    """The picture in a size such as ``200x100``, and its type; None where it is none that can be made smaller.
+
+    Raises ServiceUnavailable where too many are being made.
+    """
+    if row.mime not in PICTURES or row.size > MAX_BYTES or (row.width or 0) * (row.height or 0) > MAX_PIXELS:
+        return None
+    how, mime, extension = _FORMATS.get(row.mime, _PNG)
+    path = f"{THUMBS}/{facts.path_of(row.name)}/{size}.{extension}"
+    found = _stored(path)
+    if found is None:
+        with _turn(path):
+            found = _stored(path)
+            if found is None:
+                found = _made(row, size, how)
+                if found is None:
+                    return None
+                storage.current().new(path, BytesIO(found))
+                if not StoredFile.objects.filter(pk=row.pk, state=StoredFile.State.KEPT).exists():
+                    storage.current().remove(path)  # it was deleted meanwhile
+    return found, mime
+
+
+def _stored(path: str) -> bytes | None:
+    try:
+        return b"".join(storage.current().pieces(path, 0, MAX_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _turn(path: str) -> Iterator[None]:
+    with _guard:
+        turn = _making.setdefault(path, _Turn())
+    if not turn.lock.acquire(timeout=WAIT_SECONDS):
+        raise ServiceUnavailable
+    try:
+        yield
+    finally:
+        turn.lock.release()
+
+
+@contextmanager
+def _decoding(row: StoredFile) -> Iterator[None]:
+    is_large = row.mime not in _SCALABLE and (row.width or 0) * (row.height or 0) > LARGE
+    if is_large and not _large.acquire(timeout=WAIT_SECONDS):
+        raise ServiceUnavailable
+    try:
+        if not _turns.acquire(timeout=WAIT_SECONDS):
+            raise ServiceUnavailable
+        try:
+            yield
+        finally:
+            _turns.release()
+    finally:
+        if is_large:
+            _large.release()
+
+
+def _made(row: StoredFile, size: str, how: str) -> bytes | None:
+    """The thumb's bytes; FileNotFoundError where the picture's are missing."""
+    pieces = storage.current().pieces(facts.path_of(row.name), 0, row.size)
+    with _decoding(row):
+        source = BytesIO(b"".join(pieces))
+        try:
+            return small(source, row.mime, size, how)
+        except Exception:  # noqa: BLE001 - whatever the decoder stumbles over: the picture is broken
+            return None
+
+
+def small(source: BytesIO, mime: str, size: str, how: str) -> bytes:
+    """A picture in that size; raises whatever Pillow does."""
+    parsed = _SIZE.fullmatch(size)
+    assert parsed is not None  # it is one that a field has declared
+    width, height, mode = int(parsed[1]), int(parsed[2]), parsed[3]
+    with Image.open(source, formats=(PICTURES[mime],)) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError("too many pixels")
+        sideways = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+        box = (height, width) if sideways else (width, height)
+        # Decoded at the smallest scale that has every pixel of the thumb, and then averaged.
+        picture.draft(None, _scaled(picture.size, box, mode))
+        profile = picture.info.get("icc_profile")
+        upright = ImageOps.exif_transpose(picture)
+    made = _fitted(_plain(upright, how), width, height, mode)
+    made.info = {}  # where it was taken, and with what, is nobody's affair; what its colours are is
+    out = BytesIO()
+    made.save(out, how, quality=_QUALITY, optimize=how != "WEBP", icc_profile=profile)
+    return out.getvalue()
+
+
+def _scaled(size: tuple[int, int], box: tuple[int, int], mode: str) -> tuple[int, int]:
+    """How large the whole picture is when its thumb is cut out of it, or is all of it."""
+    (width, height), (wanted_width, wanted_height) = size, box
+    scales = [wanted / edge for wanted, edge in ((wanted_width, width), (wanted_height, height)) if wanted]
+    scale = min(scales) if mode == "f" else max(scales)
+    if mode == "f" or len(scales) == 1:
+        scale = min(scale, 1.0)  # nothing is made larger than it is
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _plain(picture: Image.Image, how: str) -> Image.Image:
+    """In colours that can be averaged and that the format has."""
+    if how == "JPEG":
+        return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
+    if picture.mode in ("L", "LA", "RGB", "RGBA"):
+        has_key = "transparency" in picture.info
+        return picture.convert("RGBA") if has_key else picture
+    transparent = picture.mode in ("PA", "RGBa", "La") or "transparency" in picture.info
+    return picture.convert("RGBA" if transparent else "RGB")
+
+
+def _fitted(picture: Image.Image, width: int, height: int, mode: str) -> Image.Image:
+    scaled = _scaled(picture.size, (width, height), mode)
+    resized = picture.resize(scaled, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if mode == "f" or not (width and height):
+        return resized
+    left = (scaled[0] - width) // 2
+    top = {"t": 0, "b": scaled[1] - height}.get(mode, (scaled[1] - height) // 2)
+    return resized.crop((left, top, left + width, top + height))

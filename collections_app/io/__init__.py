@@ -1,0 +1,1 @@
+"""Records in and out of files: CSV, JSON and Excel."""

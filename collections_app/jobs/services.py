@@ -1,0 +1,117 @@
+"""Jobs as their owners see them: made, looked at, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, Any
+
+from django.db import models, transaction
+
+from accounts.principals import Principal
+from collections_app.io import imports
+from collections_app.jobs import files
+from collections_app.jobs.models import Job
+from collections_app.records.operations import Call
+from collections_app.schema.snapshot import Snapshot
+from core import background, clock, ids
+from core.errors import Conflict, NotFound, Unauthorized
+
+TASK = "collections.run_jobs"
+MANY = 5000  # rows, beyond which an import is a job
+MOST = 20  # unfinished jobs of one owner
+UNFINISHED = (Job.State.QUEUED, Job.State.RUNNING)
+
+
+def import_later(
+    call: Call, name: str, kind: str, file: IO[bytes], chosen: imports.Options, asked: bool | None
+) -> Job | None:
+    """A job that imports the file; None where it is small, and nobody asked for one.
+
+    ``asked`` is what the caller wants, None where that is for us to say. What can be known without
+    the rows is refused at once, as :func:`imports.run` does.
+    """
+    collection, count = imports.look(call, name, kind, file, chosen, 0 if asked else MANY)
+    if asked is False or (asked is None and count <= MANY):
+        return None
+    principal = call.principal
+    if principal.is_anonymous:
+        raise Unauthorized(f"Imports of more than {MANY:,} rows are done in the background, for callers who sign in.")
+    job_id = ids.new_id()
+    job = Job(
+        id=job_id,
+        kind="import",
+        collection_id=collection.id,
+        collection=collection.name,
+        owner=principal.key,
+        api_key=principal.scope.key_id if principal.scope else "",
+        options={"format": kind, **asdict(chosen), "names": dict(chosen.names)},
+        file=f"{job_id}.{kind}",
+        created=clock.now(),
+    )
+    if Job.objects.filter(owner=job.owner, state__in=UNFINISHED).count() >= MOST:
+        raise Conflict(f"You have {MOST} imports that are not finished. Wait for one, or cancel it.")
+    files.keep(job.file, file)
+    with transaction.atomic():
+        job.save(force_insert=True)
+        transaction.on_commit(lambda: background.wake(TASK))
+    return job
+
+
+def visible(principal: Principal) -> models.QuerySet[Job]:
+    """An admin's are all; anybody else's their own; an API key's those that it made. Newest first."""
+    if principal.is_anonymous:
+        raise Unauthorized()
+    found = Job.objects.order_by("-created", "-id")
+    if principal.scope is not None:
+        return found.filter(owner=principal.key, api_key=principal.scope.key_id)
+    return found if principal.is_admin else found.filter(owner=principal.key)
+
+
+def get(principal: Principal, job_id: str) -> Job:
+    """NotFound for one that is not theirs."""
+    job = visible(principal).filter(pk=job_id).first() if "\x00" not in job_id else None
+    if job is None:
+        raise NotFound(f"There is no job {job_id[:40]!r}.")
+    return job
+
+
+def cancel(principal: Principal, job_id: str) -> Job:
+    """End it; what it has imported stays. Conflict where it has ended already."""
+    job = get(principal, job_id)
+    ended = Job.objects.filter(pk=job.pk, state__in=UNFINISHED).update(
+        state=Job.State.CANCELLED, finished=clock.now(), lease_key=""
+    )
+    job.refresh_from_db()
+    if not ended:
+        raise Conflict(f"It has ended already: {job.state}.")
+    files.drop(job.file)
+    return job
+
+
+def as_json(job: Job, snapshot: Snapshot, *, whole: bool = True) -> dict[str, Any]:
+    """As the API shows it; only the ``whole`` job has its errors."""
+    report: Mapping[str, Any] = job.report
+    collection = snapshot.by_id.get(job.collection_id)
+    shown = {
+        "id": job.id,
+        "kind": job.kind,
+        "collection": collection.name if collection else job.collection,
+        "owner": job.owner.partition(":")[2],
+        "state": job.state,
+        "total": job.total,
+        "done": job.done,
+        "imported": report.get("imported", 0),
+        "updated": report.get("updated", 0),
+        "failed": job.failed,
+        "message": job.message,
+        "options": {
+            "format": job.options["format"],
+            **{key: job.options[key] for key in ("skip_validation", "dry_run", "atomic", "match")},
+            "map": job.options["names"],
+        },
+        "created": clock.isoformat(job.created),
+        "started": clock.isoformat(job.started) if job.started else None,
+        "finished": clock.isoformat(job.finished) if job.finished else None,
+    }
+    return {**shown, "errors": report.get("errors", [])} if whole else shown

@@ -1,0 +1,95 @@
+"""``manage.py import_records``: a file's rows into a collection, here and now."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+from tqdm import tqdm
+
+from accounts.principals import SYSTEM
+from collections_app.io import imports, reading
+from collections_app.io.imports import Report
+from collections_app.records.operations import Call
+from core.errors import DomainError, ValidationFailed
+
+HELP = """\
+Import a CSV, JSON or Excel file into a collection, with an admin's rights.
+
+  manage.py import_records products products.csv
+  manage.py import_records products prices.xlsx --match sku     change what is there
+  manage.py import_records products old.csv --map Name:name,Preis:price
+  manage.py import_records products products.csv --dry-run      only say what would be
+
+Rows that are right land in one transaction; those that are wrong are told by their number, on
+the standard error. Exit codes: 0 all rows are right; 1 some are wrong, or nothing could be
+imported; 2 the command can't be read.
+"""
+
+
+class Command(BaseCommand):
+    help = HELP
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("collection", metavar="COLLECTION", help="its name or id")
+        parser.add_argument("file", metavar="FILE", help="CSV, JSON or Excel")
+        parser.add_argument("--format", choices=imports.KINDS, help="by the file's name without it")
+        parser.add_argument(
+            "--match", default="", metavar="FIELD", help="id or a unique field: such rows change records"
+        )
+        parser.add_argument("--map", default="", metavar="COLUMN:FIELD,…", help="fields of columns with other names")
+        parser.add_argument("--atomic", action="store_true", help="all rows, or none where one is wrong")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be, and leave all as it is")
+        parser.add_argument("--skip-validation", action="store_true", help="take whatever the columns can hold")
+
+    def handle(self, *args: Any, collection: str, file: str, **options: Any) -> None:
+        kind = options["format"] or Path(file).suffix[1:].lower()
+        if kind not in imports.KINDS:
+            raise CommandError(f"What is {file}? Say --format {' or '.join(imports.KINDS)}.")
+        flags = {key: "true" for key in ("atomic", "dry_run", "skip_validation") if options[key]}
+        try:
+            chosen = imports.options({**flags, "match": options["match"], "map": options["map"]})
+            report = self._import(collection, kind, Path(file), chosen)
+        except OSError as fault:
+            raise CommandError(f"{file}: {fault.strerror}") from fault
+        except ValidationFailed as fault:
+            self._tell(fault.extra.get("errors", ()))
+            raise CommandError(_told(fault)) from fault
+        except DomainError as fault:
+            raise CommandError(_told(fault)) from fault
+        self._tell(report.as_json()["errors"])
+        would = "would be " if chosen.dry_run else ""
+        self.stdout.write(
+            f"{report.imported:,} of {report.total:,} rows {would}imported, "
+            f"of which {report.updated:,} changed records; {report.failed:,} are wrong."
+        )
+        if report.failed:
+            sys.exit(1)
+
+    def _import(self, collection: str, kind: str, path: Path, chosen: imports.Options) -> Report:
+        call = Call(principal=SYSTEM, method="POST")
+        with path.open("rb") as file:
+            imports.look(call, collection, kind, file, chosen, 0)
+            total = reading.count(file, kind)
+            with tqdm(total=total, unit=" rows", file=self.stderr, disable=not sys.stderr.isatty()) as bar:
+                return imports.run(
+                    call, collection, kind, file, chosen, after_each=lambda report: _advance(bar, report.total)
+                )
+
+    def _tell(self, errors: Any) -> None:
+        for error in errors:
+            self.stderr.write(error["error"])
+
+
+def _advance(bar: Any, done: int) -> None:
+    bar.update(done - bar.n)
+
+
+def _told(fault: DomainError) -> str:
+    return "\n".join([fault.message, *(f"  {name}: {' '.join(texts)}" for name, texts in fault.fields.items())])

@@ -1,0 +1,46 @@
+"""What a query would give, before it is anybody's view."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+from collections_app.records.codec import codec
+from collections_app.schema import reading, registry
+from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import caching, definitions
+from collections_app.sql_views.checking import ROW
+from core import database
+
+MAX_ROWS = 100
+
+
+def preview(text: Any, limit: int) -> dict[str, Any]:
+    """``{columns, items, duration_ms}``: the fields of a view of this query, and its first ``limit`` rows.
+
+    Raises ValidationFailed, which points at what is wrong, and BadRequest for what takes too long.
+    """
+
+    def unit(snapshot: Snapshot) -> dict[str, Any]:
+        raw = {"name": "preview", "type": "view", "view_query": text}
+        bare = reading.read(raw, collection_id="preview", resolve_target=lambda target: None)
+        view = definitions.define(bare, snapshot)
+        reader = codec(view, admin=True)
+        checked = definitions.checked_of(view, snapshot)
+        order = f' ORDER BY t."{ROW}"' if checked.numbered else ""
+        started = perf_counter()
+        with database.reading() as session:
+            sql = f"SELECT {reader.columns} FROM {checked.sql} AS t{order} LIMIT {limit}"
+            items = reader.records(caching.read(session, sql, ()))
+        duration = round((perf_counter() - started) * 1000, 1)
+        for item in items:
+            del item["collection"]
+        return {"columns": [_column(field) for field in view.own_fields], "items": items, "duration_ms": duration}
+
+    return registry.with_schema(unit, reads=True)
+
+
+def _column(field: Any) -> dict[str, Any]:
+    """A field of the view without what only a stored one has."""
+    entry = field.as_json()
+    return {key: entry[key] for key in ("name", "type", field.kind.option_key) if key in entry}

@@ -1,0 +1,143 @@
+"""Exports: whole lists as files, under the list's rules, with cells that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import openpyxl
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from accounts.principals import SYSTEM
+from collections_app.io import cells
+from collections_app.records import write
+from collections_app.records.unit_of_work import unit_of_work
+from collections_app.rules import RuleEnv
+from collections_app.schema import registry
+
+pytestmark = pytest.mark.engine
+
+NASTY = [
+    "plain",
+    "",
+    "=1+1",
+    "'=1+1",
+    "''-2",
+    "'quoted",
+    "-",
+    "+49 30",
+    "@x",
+    "\ttab",
+    'a,b\n"c"\r\nd',
+    "ünï ✓ 日本 🎉",
+    "＝1",
+]
+
+
+def exported(client: APIClient, kind: str, query: str = "", status: int = 200) -> Any:
+    answer = client.get(f"/api/v1/collections/things/records/export/{kind}{query}")
+    assert answer.status_code == status, answer.content
+    return b"".join(answer.streaming_content) if status == 200 else answer.json()
+
+
+def table(raw: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
+
+
+@pytest.fixture
+def things(make_collection: Callable[..., Any]) -> Any:
+    return make_collection(
+        "things",
+        title="text",
+        price="number",
+        cost="decimal",
+        active="bool",
+        tags={"type": "select", "select": {"values": ["a", "b"], "max_select": 2}},
+        more="json",
+        secret={"type": "text", "hidden": True},
+        list_rule=None,
+    )
+
+
+def test_a_csv_file_has_the_list_that_the_caller_may_see(
+    things: Any, records: Any, anonymous: APIClient, as_user: Callable[[User], APIClient], admin: User
+) -> None:
+    records("things").create(
+        title="Lamp", price=9.5, cost="1.50", active=True, tags=["b", "a"], more={"k": [1]}, secret="s"
+    )
+    records("things").create(title="Mug", price=3, active=False)
+    raw = exported(anonymous, "csv", "?sort=title")
+    assert raw.splitlines()[0] == b"id,created,updated,title,price,cost,active,tags,more"
+    lamp, mug = table(raw)
+    assert (lamp["title"], lamp["price"], lamp["cost"], lamp["active"]) == ("Lamp", "9.5", "1.50", "true")
+    assert json.loads(lamp["tags"]) == ["b", "a"] and json.loads(lamp["more"]) == {"k": [1]}
+    assert (mug["price"], mug["cost"], mug["active"], mug["tags"], mug["more"]) == ("3", "", "false", "", "")
+    assert table(exported(as_user(admin), "csv", "?sort=title"))[0]["secret"] == "s"
+    assert [row["title"] for row in table(exported(anonymous, "csv", "?filter=price>=5"))] == ["Lamp"]
+    assert exported(anonymous, "csv", "?fields=title&sort=-title").splitlines()[0] == b"id,title"
+    assert len(table(exported(anonymous, "csv", "?limit=1"))) == 1
+
+
+def test_the_file_has_a_name_and_a_type(things: Any, anonymous: APIClient) -> None:
+    answer = anonymous.get("/api/v1/collections/things/records/export/csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="things_export.csv"'
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert b"".join(answer.streaming_content).startswith(b"id,created,updated,title")
+
+
+def test_no_cell_is_a_formula_and_every_text_can_be_told_again(things: Any, records: Any, anonymous: APIClient) -> None:
+    for text in NASTY:
+        records("things").create(title=text)
+    found = [row["title"] for row in table(exported(anonymous, "csv", "?sort=created,id"))]
+    assert not [cell for cell in found if cell[:1] in "=+-@\t\r\n＝" and cell]
+    assert [cells.unguarded(cell) for cell in found] == NASTY
+
+
+def test_json_has_the_records_as_every_answer_has_them(things: Any, records: Any, anonymous: APIClient) -> None:
+    assert exported(anonymous, "json") == b"[]\n"
+    for text in NASTY:
+        records("things").create(title=text, tags=["a"])
+    listed = anonymous.get("/api/v1/collections/things/records?per_page=500").json()["items"]
+    assert json.loads(exported(anonymous, "json")) == listed
+
+
+def test_a_workbook_opens_and_has_texts_only_where_there_are_texts(
+    things: Any, records: Any, anonymous: APIClient
+) -> None:
+    for text in NASTY:
+        records("things").create(title=text, price=1.25)
+    book = openpyxl.load_workbook(io.BytesIO(exported(anonymous, "xlsx", "?sort=created,id&fields=title,price")))
+    head, *rows = book.active.iter_rows(values_only=True)
+    assert head == ("id", "title", "price")
+    assert {row[2] for row in rows} == {1.25} and len(rows) == len(NASTY)
+    assert not [cell for row in book.active.iter_rows() for cell in row if cell.data_type == "f"]
+
+
+def test_more_than_a_piece_comes_whole_and_in_order(things: Any, anonymous: APIClient, records: Any) -> None:
+    with unit_of_work(registry.latest(), SYSTEM) as work:
+        many = ({"title": f"t{number:05}", "tags": ["a"]} for number in range(2500))
+        write.records_create(work, things, many, RuleEnv(principal=SYSTEM))
+    found = [row["title"] for row in table(exported(anonymous, "csv", "?sort=title"))]
+    assert found == [f"t{number:05}" for number in range(2500)]
+    assert len(json.loads(exported(anonymous, "json"))) == 2500
+
+
+def test_what_is_wrong_is_said_before_the_first_byte(
+    things: Any, make_collection: Any, anonymous: APIClient, as_user: Callable[[User], APIClient], member: User
+) -> None:
+    make_collection("closed", title="text")
+    assert anonymous.get("/api/v1/collections/closed/records/export/csv").status_code == 401
+    assert as_user(member).get("/api/v1/collections/closed/records/export/csv").status_code == 403
+    assert anonymous.get("/api/v1/collections/none/records/export/csv").status_code == 404
+    exported(anonymous, "yaml", status=404)
+    exported(anonymous, "csv", "?filter=secret='s'", status=400)
+    exported(anonymous, "csv", "?sort=secret", status=400)
+    exported(anonymous, "csv", "?fields=secret", status=400)
+    exported(anonymous, "csv", "?fields=title:excerpt(3)", status=400)
+    exported(anonymous, "csv", "?page=2", status=400)
+    exported(anonymous, "csv", "?limit=0", status=422)

@@ -1,0 +1,281 @@
+"""Imports: files of any make through the write path; wrong rows are told, right ones land."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import openpyxl
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from collections_app.models import Event
+from collections_app.tests.test_exports import NASTY, exported
+
+pytestmark = pytest.mark.engine
+
+
+def send(client: APIClient, raw: bytes | str, kind: str = "csv", query: str = "", name: str = "things") -> Any:
+    file = SimpleUploadedFile(f"file.{kind}", raw.encode() if isinstance(raw, str) else raw)
+    return client.post(f"/api/v1/collections/{name}/records/import/{kind}{query}", {"file": file}, format="multipart")
+
+
+@pytest.fixture
+def things(make_collection: Callable[..., Any]) -> Any:
+    return make_collection(
+        "things",
+        title={"type": "text", "validation": {"required": True, "max_length": 200}},
+        price={"type": "number", "validation": {"min": 0}},
+        email="email",
+        active="bool",
+        published="date",
+        tags={"type": "select", "select": {"values": ["electronics", "sale"], "max_select": 2}},
+        sku={"type": "text", "validation": {"unique": True}},
+        more="json",
+        cost="decimal",
+        list_rule=None,
+        create_rule="@request.auth.id != ''",
+    )
+
+
+@pytest.fixture
+def boss(as_user: Callable[[User], APIClient], admin: User) -> APIClient:
+    return as_user(admin)
+
+
+def test_rows_become_records_of_the_right_types(things: Any, records: Any, boss: APIClient) -> None:
+    answer = send(
+        boss,
+        "title,price,active,published,tags,more,cost\r\n"
+        '"First, one",100,yes,2025-01-15T10:00:00,"[""electronics"", ""sale""]","{""a"": [1, null]}",1.50\r\n'
+        "Second,,N,,,,\r\n",
+    )
+    assert answer.status_code == 201, answer.content
+    assert answer.json() == {"imported": 2, "total": 2, "errors": [], "updated": 0, "failed": 0}
+    first, second = records("things").items("sort=title")
+    assert (first["title"], first["price"], first["active"], first["cost"]) == ("First, one", 100, True, "1.50")
+    assert first["tags"] == ["electronics", "sale"] and first["more"] == {"a": [1, None]}
+    assert (second["price"], second["active"], second["tags"], second["more"]) == (None, False, [], None)
+    assert Event.objects.filter(type="record.created").count() == 2
+
+
+def test_wrong_rows_are_told_by_their_number_and_right_ones_land(things: Any, records: Any, boss: APIClient) -> None:
+    answer = send(boss, "title,price,email\nA,1,\nB,invalid,\nC,2,nobody\nD,-1,\n,3,\nE,4,e@example.com\n")
+    assert answer.status_code == 201
+    told = answer.json()
+    assert (told["imported"], told["total"], told["failed"]) == (2, 6, 4)
+    assert told["errors"] == [
+        {"row": 3, "error": "Row 3, field 'price': Cannot convert 'invalid' to number"},
+        {"row": 4, "error": "Row 4, field 'email': Invalid email format"},
+        {"row": 5, "error": "Row 5, field 'price': Ensure this value is greater than or equal to 0."},
+        {"row": 6, "error": "Row 6, field 'title': This field is required."},
+    ]
+    assert sorted(records("things").values("title")) == ["A", "E"]
+
+
+def test_a_value_that_is_taken_is_told_for_its_row_alone(things: Any, records: Any, boss: APIClient) -> None:
+    records("things").create(title="Old", sku="1")
+    told = send(boss, "title,sku\nA,2\nB,1\nC,3\nD,3\n").json()
+    assert (told["imported"], [error["row"] for error in told["errors"]]) == (2, [3, 5])
+    assert "sku" in told["errors"][0]["error"]
+    assert sorted(records("things").values("sku")) == ["1", "2", "3"]
+
+
+def test_atomic_is_all_or_nothing(things: Any, records: Any, boss: APIClient) -> None:
+    answer = send(boss, "title,price\nA,1\nB,x\n", query="?atomic=true")
+    assert answer.status_code == 422
+    assert (answer.json()["imported"], answer.json()["total"]) == (0, 2)
+    assert records("things").items() == [] and Event.objects.filter(type="record.created").count() == 0
+    assert send(boss, "title,price\nA,1\nB,2\n", query="?atomic=true").json()["imported"] == 2
+
+
+def test_a_dry_run_says_what_would_be_and_leaves_nothing(things: Any, records: Any, boss: APIClient) -> None:
+    answer = send(boss, "title,price\nA,1\nB,x\n", query="?dry_run=true")
+    assert (answer.status_code, answer.json()["imported"], answer.json()["failed"]) == (200, 1, 1)
+    assert records("things").items() == [] and Event.objects.filter(type="record.created").count() == 0
+
+
+def test_without_validation_only_what_a_column_cant_hold_is_refused(
+    things: Any, records: Any, boss: APIClient, as_user: Callable[[User], APIClient], member: User
+) -> None:
+    raw = "title,price,email,tags\n,5,nobody,\nB,x,,\nC,-1,,\n"
+    told = send(boss, raw, query="?skip_validation=true").json()
+    assert (told["imported"], [error["row"] for error in told["errors"]]) == (2, [3])
+    assert {(r["title"], r["price"], r["email"]) for r in records("things").items()} == {
+        (None, 5, "nobody"),
+        ("C", -1, None),
+    }
+    assert send(as_user(member), raw, query="?skip_validation=true").status_code == 403
+    assert len(records("things").items()) == 2
+
+
+def test_match_changes_the_records_that_are_there(things: Any, records: Any, boss: APIClient) -> None:
+    made = records("things").create(title="Old", sku="1", price=5)
+    told = send(boss, "sku,title,price\n1,New,\n2,Other,7\n", query="?match=sku").json()
+    assert (told["imported"], told["updated"], told["errors"]) == (2, 1, [])
+    assert [(r["id"] == made["id"], r["title"], r["price"]) for r in records("things").items("sort=sku")] == [
+        (True, "New", 5),
+        (False, "Other", 7),
+    ]
+    told = send(boss, f"id,title\n{made['id']},Newer\nmine,Third\n", query="?match=id").json()
+    assert (told["imported"], told["updated"]) == (2, 1)
+    assert records("things").get("mine")["title"] == "Third"
+    assert send(boss, "title\nA\n", query="?match=title").status_code == 422
+
+
+def test_system_fields_are_ignored_and_columns_can_have_other_names(things: Any, records: Any, boss: APIClient) -> None:
+    raw = "id,Name,Preis,created,updated\nx,A,1,2000-01-01,2000-01-01\n"
+    assert send(boss, raw).status_code == 422
+    assert records("things").items() == []
+    told = send(boss, raw, query="?map=Name:title,Preis:price").json()
+    assert told["imported"] == 1
+    (made,) = records("things").items()
+    assert (made["title"], made["price"]) == ("A", 1) and made["id"] != "x" and made["created"] > "2020"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_encoding_and_delimiter_are_found_out(
+    encoding: str, delimiter: str, things: Any, records: Any, boss: APIClient
+) -> None:
+    raw = delimiter.join(["title", "price"]) + "\r\n" + delimiter.join(["Käse für Zoë", "1.5"]) + "\r\n"
+    assert send(boss, raw.encode(encoding)).json()["imported"] == 1
+    assert records("things").values("title") == ["Käse für Zoë"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "xlsx"])
+def test_what_was_exported_comes_back_as_it_was(
+    kind: str, things: Any, make_collection: Any, records: Any, boss: APIClient
+) -> None:
+    for number, text in enumerate(NASTY):
+        records("things").create(
+            title=text or "x", sku=f"-{number}", price=number / 3, active=bool(number % 2), cost="-0.10", tags=["sale"],
+            published="2025-01-15T10:00:00.123456Z", more={"t": text, "n": None} if number else "=1",
+        )  # fmt: skip
+    raw = exported(boss, kind, "?sort=created,id")
+    before = records("things").items("sort=created,id")
+    for record in before:
+        records("things").delete(record["id"])
+    told = send(boss, raw, kind).json()
+    assert told["errors"] == [] and told["imported"] == len(NASTY)
+    after = records("things").items("sort=created,id&per_page=100")
+    kept = ("title", "sku", "price", "active", "cost", "tags", "published", "more")
+    assert sorted([[r[k] for k in kept] for r in after], key=str) == sorted(
+        [[r[k] for k in kept] for r in before], key=str
+    )
+
+
+def test_the_create_rule_decides_who_may_import(
+    things: Any,
+    records: Any,
+    anonymous: APIClient,
+    as_user: Callable[[User], APIClient],
+    member: User,
+    make_collection: Any,
+) -> None:
+    assert send(anonymous, "title\nA\n").status_code == 401
+    make_collection(
+        "own", title="text", owner="text", create_rule="@request.body.owner = @request.auth.id", list_rule=None
+    )
+    told = send(as_user(member), f"title,owner\nmine,{member.pk}\ntheirs,somebody\n", name="own").json()
+    assert (told["imported"], [error["row"] for error in told["errors"]]) == (1, [3])
+    assert records("own").values("title") == ["mine"]
+    make_collection("closed", title="text")
+    assert send(as_user(member), "title\nA\n", name="closed").status_code == 403
+    assert records("things").items() == [] and records("closed").items() == []
+
+
+def test_related_records_must_exist(make_collection: Any, records: Any, boss: APIClient, things: Any) -> None:
+    make_collection("parts", name="text", thing={"type": "relation", "relation": {"collection_id": "things"}})
+    thing = records("things").create(title="A")
+    told = send(boss, f"name,thing\na,{thing['id']}\nb,none\nc,\n", name="parts").json()
+    assert (told["imported"], told["errors"]) == (
+        2,
+        [{"row": 3, "error": "Row 3, field 'thing': The record 'none' does not exist."}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "status"),
+    [
+        (b"", "csv", 400),
+        (b'title\n"open', "csv", 400),
+        (b"title,title\na,b\n", "csv", 422),
+        (b"title,\na,\n", "csv", 201),
+        (b"nothing\na\n", "csv", 422),
+        (b"title\na,b,c\n", "csv", 400),
+        (b"title\na\x00b\n", "csv", 201),
+        (b"not json", "json", 400),
+        (b"{}", "json", 400),
+        (b"[1]", "json", 400),
+        (b'[{"title": "\\ud800"}]', "json", 400),
+        (b"no zip", "xlsx", 400),
+        (b"PK\x05\x06" + bytes(18), "xlsx", 400),
+    ],
+)
+def test_a_file_that_is_none_is_refused(
+    raw: bytes, kind: str, status: int, things: Any, records: Any, boss: APIClient
+) -> None:
+    answer = send(boss, raw, kind)
+    assert answer.status_code == status, answer.content
+    if status != 201:
+        assert records("things").items() == []
+
+
+def test_a_file_must_be_sent_and_may_not_be_too_large(things: Any, boss: APIClient, records: Any) -> None:
+    assert boss.post("/api/v1/collections/things/records/import/csv", {}, format="multipart").status_code in (400, 422)
+    assert send(boss, "title\nA\n", query="?nonsense=1").status_code == 400
+    assert send(boss, "title\nA\n", "yaml").status_code == 404
+    boss.post("/api/v1/settings", {"key": "import_max_bytes", "value": 5}, format="json")
+    assert send(boss, "title\nA\n").status_code == 413
+    assert records("things").items() == []
+
+
+def test_numbers_of_a_workbook_are_numbers(things: Any, records: Any, boss: APIClient) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["title", "price", "active", "published"])
+    book.active.append(["A", 2.5, True, datetime(2025, 1, 15, 10)])
+    file = io.BytesIO()
+    book.save(file)
+    assert send(boss, file.getvalue(), "xlsx").json()["errors"] == []
+    (made,) = records("things").items()
+    assert (made["price"], made["active"], made["published"][:10]) == (2.5, True, "2025-01-15")
+
+
+def test_json_may_be_a_list_an_answer_or_lines(things: Any, records: Any, boss: APIClient) -> None:
+    rows = [{"title": "A", "more": "text"}, {"title": "B", "price": None}]
+    for raw in (json.dumps(rows), json.dumps({"items": rows}), "\n".join(map(json.dumps, rows))):
+        assert send(boss, raw, "json").json()["imported"] == 2
+    assert len(records("things").items()) == 6
+
+
+def test_all_columns_that_are_no_fields_are_told_before_the_first_row(
+    things: Any,
+    records: Any,
+    boss: APIClient,
+    make_collection: Any,
+    as_user: Callable[[User], APIClient],
+    member: User,
+) -> None:
+    answer = send(boss, "title,one,two\nA,,\nB,x,y\n")
+    assert answer.status_code == 422 and set(answer.json()["fields"]) == {"one", "two"}
+    hidden = {"type": "number", "hidden": True, "validation": {"unique": True}}
+    make_collection("own", title="text", code=hidden, create_rule=None, list_rule=None)
+    told = [send(as_user(member), f"title,{name}\nA,x\n", name="own") for name in ("code", "none")]
+    assert [answer.status_code for answer in told] == [422, 422]
+    assert told[0].json()["errors"][0] == told[1].json()["errors"][0].replace("none", "code")
+    assert records("things").items() == [] and records("own").items() == []
+
+
+def test_rows_of_one_key_follow_each_other(things: Any, records: Any, boss: APIClient) -> None:
+    told = send(boss, "sku,title,price\n1,A,1\n2,B,\n1,A2,\n1,,3\n", query="?match=sku").json()
+    assert (told["imported"], told["updated"], told["errors"]) == (4, 2, [])
+    assert [(r["sku"], r["title"], r["price"]) for r in records("things").items("sort=sku")] == [
+        ("1", "A2", 3),
+        ("2", "B", None),
+    ]
