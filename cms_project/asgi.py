@@ -23,7 +23,7 @@ from cms_project.health import FIXED  # noqa: E402 - settings first
 from cms_project.production import refuse_unsafe  # noqa: E402
 from cms_project.sockets import Sockets  # noqa: E402
 from collections_app.api.lane import Lane  # noqa: E402
-from core import background  # noqa: E402
+from core import background, metrics  # noqa: E402
 from core.asgi import refuse_socket  # noqa: E402
 from core.errors import NotFound  # noqa: E402
 from realtime import doors as realtime_doors  # noqa: E402
@@ -66,7 +66,9 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     while (message := await receive())["type"] != "lifespan.shutdown":
         settle()
         background.worker.start()
+        watching = asyncio.create_task(metrics.watch())
         await send({"type": f"{message['type']}.complete"})
+    watching.cancel()
     realtime_doors.end_streams()
     await asyncio.to_thread(background.worker.stop)
     await realtime_doors.close()

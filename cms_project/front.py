@@ -17,7 +17,7 @@ from urllib.parse import quote
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
-from core import access_log, errors, ratelimit, request_id, routes
+from core import access_log, errors, metrics, ratelimit, request_id, routes
 from core.admission import Admission, headers_of, host_asked_for, printable_path, see_through
 from core.asgi import Headers, refusal, send_answer
 from core.cors import is_from_elsewhere, vary_by_origin
@@ -32,6 +32,8 @@ SECURITY_HEADERS: Headers = [
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
 ]
 _NO_HEADERS: Headers = []
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_KINDS = ("auth", "files", "realtime", "health")  # of what is under /api/v1/, which all else there is "api"
 _SECURITY_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
 
 logger = logging.getLogger("django.request")
@@ -51,7 +53,7 @@ class Front:
         self.admission = admission = Admission()
         self._hosts, self._proxies, self._cors = admission.hosts, admission.proxies, admission.cors
         self._bucket, self._counters = admission.bucket, admission.counters
-        self._unlimited = ("/health/", "/api/v1/health/", settings.STATIC_URL)
+        self._unlimited = ("/health/", "/api/v1/health/", "/metrics/", settings.STATIC_URL)
         self._second, self._untouched = 0, Headers()
         told = settings.ACCESS_LOG and access_log.logger.isEnabledFor(logging.INFO)
         self.access_log = access_log.AccessLog() if told else None
@@ -77,13 +79,17 @@ class Front:
                 raise  # too late for another answer: the server breaks the connection
             await send_answer(answer, *refusal(errors.InternalError()))
         finally:
+            method, seconds = scope["method"], perf_counter() - started
+            metrics.requests.add(
+                _kind(scope["path"]), method if method in _METHODS else "OTHER", answer.status, seconds
+            )
             if self.access_log is not None:
                 client = scope["client"]
                 self.access_log.add(
-                    scope["method"],
+                    method,
                     printable_path(scope),
                     answer.status,
-                    (perf_counter() - started) * 1000,
+                    seconds * 1000,
                     given_id,
                     client[0] if client else "-",
                 )
@@ -128,6 +134,7 @@ class Front:
                 bucket = ratelimit.BUCKETS[limited.bucket]
                 verdict = await self._counters.hit(bucket, ratelimit.client_key(client[0] if client else ""))
             if verdict.retry_after:
+                metrics.refusals.labels("requests" if answer.limited is None else answer.limited.bucket).inc()
                 return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
         return None
 
@@ -194,6 +201,17 @@ def _limit_headers(bucket: ratelimit.Bucket, verdict: ratelimit.Verdict) -> Head
         (b"x-ratelimit-remaining", b"%d" % verdict.remaining),
         (b"x-ratelimit-reset", b"%d" % verdict.reset),
     ]
+
+
+def _kind(path: str) -> str:
+    """What a path is counted as: of few kinds, whatever clients ask for."""
+    if path.startswith("/api/"):
+        if path.startswith("/api/v1/collections/"):
+            return "records" if "/records" in path else "auth" if "/auth/" in path else "api"
+        name = path.removeprefix("/api/").removeprefix("v1/").partition("/")[0]
+        return name if name in _KINDS else "api"
+    name = path[1:].partition("/")[0]
+    return name if name in ("admin", "static", "health", "metrics") else "pages"
 
 
 def _refusal(headers: Mapping[bytes, bytes], error: errors.DomainError) -> tuple[int, Headers, bytes]:

@@ -14,6 +14,7 @@ urlpatterns = [
     path("", pages.start),
     path("", include("accounts.pages")),
     re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
+    path("", include("cms_project.metrics")),
     re_path(r"^api/(?:v1/)?auth/", include(accounts_urls.urlpatterns)),
     re_path(r"^api/v1/oauth/", include(oauth_urls.urlpatterns)),
     path("api/v1/", include("accounts.api.users_urls")),

@@ -23,11 +23,14 @@ from django.conf import settings
 from django.db import OperationalError, close_old_connections
 from django.utils.module_loading import import_string
 
-from core import database
+from core import database, metrics
 
 CONNECTED_SECONDS = 2  # after its work a thread keeps its connection for more of it: a database has not many
 
 logger = logging.getLogger("fastcms.background")
+_rounds = metrics.counter(
+    "task_rounds", "Rounds of background tasks in this process, by how they went.", ["task", "outcome"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,17 @@ def is_called(app: Any, name: str) -> bool:
 
 def run(name: str) -> None:
     """One round of a task, here and now; what goes wrong is logged."""
+    outcome = "done"
     try:
         close_old_connections()
         import_string(tasks[name].path)()
     except OperationalError as fault:  # busy or away, which passes
+        outcome = "busy"
         logger.warning("task %s waits for its next round: %s", name, fault)
     except Exception:
+        outcome = "failed"
         logger.exception("task %s failed", name)
+    _rounds.labels(name, outcome).inc()
 
 
 def is_ending() -> bool:

@@ -8,6 +8,8 @@ LOG_LEVEL = read(str, "INFO", "LOG_LEVEL").upper()
 
 ACCESS_LOG = read(flag, True, "ACCESS_LOG")
 
+METRICS_TOKEN = read(str, "", "METRICS_TOKEN")  # for whoever asks for /metrics and is no admin
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -18,6 +18,7 @@ from django.db import connections
 from accounts import first_account
 from cms_project.migrating import migrate
 from cms_project.production import refuse_unsafe
+from core import metrics
 
 SPARE_FILES = 2000  # for requests, the database, and whatever else is open
 
@@ -44,6 +45,8 @@ class Command(BaseCommand):
         self._say_what_is_next(address)
         self.stdout.flush()
         connections.close_all()
+        if workers > 1:
+            metrics.share()
         _take_many_connections()
         _run(host, port, workers)
 
