@@ -15,6 +15,7 @@ class CmsSetting(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     key = models.CharField(max_length=100, unique=True)
     value = models.JSONField(null=True)
+    secret = models.BooleanField(default=False, db_default=False)  # then the value is a text that is sealed
     category = models.CharField(max_length=50, db_index=True)
     type = models.CharField(max_length=20)
     description = models.TextField(blank=True)

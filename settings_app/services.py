@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from core import clock, json
-from core.errors import BadRequest, NotFound, ValidationFailed
-from settings_app import registry
+from django.db import transaction
+
+from core import clock, json, secret_box
+from core.errors import BadRequest, Forbidden, NotFound, ValidationFailed
+from core.permissions import Caller
+from settings_app import registry, seen, signals
 from settings_app.models import CmsSetting
-from settings_app.registry import TYPES, type_of
+from settings_app.registry import TYPES, Setting, type_of
 from settings_app.values import NOT_FOUND, Entry, find, id_of
 
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 MAX_VALUE_BYTES = 100_000
+MAX_AT_ONCE = 100
 CUSTOM = "custom"
+MASK = "********"  # what is shown of a secret, and what leaves it as it is
+GUARDED = "Only a superadmin may change this setting."
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -28,10 +36,12 @@ def put(
     type: str | None = None,
     category: str | None = None,
     description: str | None = None,
+    secret: bool = False,
 ) -> Entry:
     """Set a key, by the person with the id ``by``; what is not given stays, or is as declared.
 
-    Raises ValidationFailed for a key, category or value that can't be.
+    A ``secret`` is a text that is never shown again; it stays secret until it is removed, and nothing
+    but asterisks leaves its value as it is. Raises ValidationFailed for a key, category or value that can't be.
     """
     setting = registry.known.get(key)
     problems = {}
@@ -45,36 +55,64 @@ def put(
         problems["value"] = [f"A value takes at most {MAX_VALUE_BYTES:,} bytes."]
     elif _is_beyond_integers(value):
         problems["value"] = ["A whole number has at most 64 bits."]
+    elif _has_nul(value):
+        problems["value"] = ["A value holds no NUL character."]
     if problems:
         raise ValidationFailed(fields=problems)
-    if setting is not None:
-        setting.check(value)
-    row = CmsSetting.objects.filter(key=key).first()
-    row = row or CmsSetting(
-        id=id_of(key),
-        key=key,
-        category=setting.category if setting else CUSTOM,
-        description=setting.description if setting else "",
-    )
-    row.value = value
-    row.type = setting.type if setting else type_of(value) if type is None else type
-    row.category = row.category if category is None else category
-    row.description = row.description if description is None else description
-    row.updated_at, row.updated_by = clock.now(), by
-    # Whoever sets it at the same time writes the same row: its id follows from the key.
-    CmsSetting.objects.bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=["key"],
-        update_fields=["value", "type", "category", "description", "updated_at", "updated_by"],
-    )
-    return find(key)
+    with transaction.atomic():
+        row = CmsSetting.objects.filter(key=key).first()
+        is_secret = setting.secret if setting else secret or (row is not None and row.secret)
+        is_kept = is_secret and _is_mask(value)
+        if is_kept and row is None and setting is None:
+            raise ValidationFailed(fields={"value": ["There is no secret that could stay as it is."]})
+        if not is_kept:
+            value = _accepted(value, setting, is_secret)
+            row = row or _new(key, setting)
+            row.value, row.secret = value, is_secret
+            row.type = setting.type if setting else "string" if is_secret else type or type_of(value)
+            row.category = row.category if category is None else category
+            row.description = row.description if description is None else description
+            row.updated_at, row.updated_by = clock.now(), by
+            # Whoever sets it at the same time writes the same row: its id follows from the key.
+            CmsSetting.objects.bulk_create(
+                [row],
+                update_conflicts=True,
+                unique_fields=["key"],
+                update_fields=["value", "secret", "type", "category", "description", "updated_at", "updated_by"],
+            )
+            _tell([key])
+        return find(key)
+
+
+def put_several(changes: Mapping[str, Any], *, by: str) -> list[Entry]:
+    """Set all of these keys or, where one can't be, none: ValidationFailed names all that can't, by their keys."""
+    if not 1 <= len(changes) <= MAX_AT_ONCE:
+        raise ValidationFailed(f"Send 1 to {MAX_AT_ONCE} settings.")
+    found: list[Entry] = []
+    problems: dict[str, list[str]] = {}
+    with transaction.atomic():
+        for key in sorted(changes):  # all in one order: two who write the same wait for each other, not in a circle
+            try:
+                found.append(put(key, changes[key], by=by))
+            except ValidationFailed as refused:
+                problems[key] = [text for texts in refused.fields.values() for text in texts]
+        if problems:
+            raise ValidationFailed(fields=problems)
+    return found
 
 
 def remove(key: str) -> None:
     """Forget what was set: a declared key has its default again. NotFound where nothing was."""
-    if not CmsSetting.objects.filter(key=key).delete()[0]:
-        raise NotFound(NOT_FOUND)
+    with transaction.atomic():
+        if not CmsSetting.objects.filter(key=key).delete()[0]:
+            raise NotFound(NOT_FOUND)
+        _tell([key])
+
+
+def require_right(caller: Caller, keys: Iterable[str]) -> None:
+    """Forbidden where the caller, an admin, may not change one of these settings."""
+    if any(key in registry.known and registry.known[key].guarded for key in keys) and not caller.is_superadmin:
+        raise Forbidden(GUARDED)
 
 
 def type_for(key: str, type: str | None) -> str:
@@ -103,6 +141,41 @@ def read(value: Any, type: str) -> Any:
 def text(value: Any) -> str:
     """The same the other way."""
     return value if isinstance(value, str) else json.dumps(value).decode()
+
+
+def _new(key: str, setting: Setting | None) -> CmsSetting:
+    return CmsSetting(
+        id=id_of(key),
+        key=key,
+        category=setting.category if setting else CUSTOM,
+        description=setting.description if setting else "",
+    )
+
+
+def _accepted(value: Any, setting: Setting | None, is_secret: bool) -> Any:
+    """The value as it is stored; ValidationFailed."""
+    if setting is not None:
+        setting.accept(value)
+    elif is_secret and not isinstance(value, str):
+        raise _no("string")
+    return secret_box.seal(value) if is_secret else value
+
+
+def _tell(keys: list[str]) -> None:
+    """After the commit: this process looks, and others are told."""
+    transaction.on_commit(seen.look, robust=True)
+    transaction.on_commit(partial(signals.changed.send, sender=None, keys=keys), robust=True)
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and not value.strip("*")
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether a text in the value holds what PostgreSQL keeps in no text."""
+    if isinstance(value, dict):
+        return any("\0" in key or _has_nul(inner) for key, inner in value.items())
+    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 def _is_beyond_integers(value: Any) -> bool:

@@ -9,4 +9,5 @@ urlpatterns = [
     route("settings", views.EnvelopedSettingsView.as_view()),
     route("settings/category/<category>", views.EnvelopedSettingsView.as_view()),
     route("settings/<key>", views.EnvelopedSettingView.as_view()),
+    route("public/<name>", views.PublicSettingView.as_view()),
 ]

@@ -157,7 +157,7 @@ def test_the_other_surface_has_the_same_store_as_text(client, size):
     client.post(SETTINGS, {"key": "feature", "value": True, "category": "app"})
     client.post(SETTINGS, {"key": "object", "value": {"a": [1]}})
     answer = client.get(CMS).json()
-    assert answer["success"] is True and answer["message"] == "Settings retrieved successfully"
+    assert answer["success"] is True and answer["message"] == "CMS settings retrieved successfully"
     found = {entry["setting_key"]: entry for entry in answer["data"]}
     assert found["feature"]["setting_value"] == "true" and found["feature"]["setting_type"] == "boolean"
     assert found["object"]["setting_value"] == '{"a":[1]}' and found["size"]["setting_value"] == "10"
