@@ -16,8 +16,8 @@ from core import clock, json
 from core.asgi import Headers
 from core.errors import MethodNotAllowed, NotFound
 from core.routes import route
+from core.version import VERSION
 
-VERSION = "0.1.0"
 logger = logging.getLogger(__name__)
 
 Check = Callable[[], tuple[dict[str, Any], bool]]
