@@ -6,7 +6,7 @@ What is to go stands in rows, so a process may die at any point, and the next ro
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -22,6 +22,13 @@ PIECE = 200
 THUMBS = "thumbs"
 State = StoredFile.State
 
+_holds: dict[str, Callable[[], bool]] = {}
+
+
+def hold_while(name: str, is_needed: Callable[[], bool]) -> None:
+    """Have the bytes of kept files stay while ``is_needed``, though their records are gone: somebody copies them."""
+    _holds[name] = is_needed
+
 
 def discard(names: Sequence[str]) -> None:
     """Remove what was staged and no record has kept. What the storage does not let go of is due."""
@@ -33,7 +40,10 @@ def discard(names: Sequence[str]) -> None:
 
 
 def remove_due() -> int:
-    """One round: what is due, and what was staged by processes that died; answers how many files went."""
+    """One round: what is due, and what was staged by processes that died; answers how many files went.
+
+    None goes while somebody holds them (:func:`hold_while`): the next round goes on.
+    """
     count = 0
     old = clock.now() - STAGED_FOR
     storage.current().tidy(old)
@@ -42,6 +52,9 @@ def remove_due() -> int:
         StoredFile.objects.filter(state=State.STAGED, since__lt=old),
     ):
         while rows := list(found.order_by("since", "pk")[:PIECE]):
+            # Asked after the rows were read: whoever comes to hold files later sees in them that they are due.
+            if any(is_needed() for is_needed in _holds.values()):
+                return count
             for row in rows:
                 _remove(row)
                 count += 1
