@@ -321,13 +321,15 @@ CROWD = 50
 
 
 def crowd(house: House, ask: Callable[[httpx.Client, int], httpx.Response]) -> Counter[int]:
-    """The statuses of fifty at once, half of them on each server."""
+    """The statuses of fifty at once, half of them on each server; who is told to come back does so."""
     from collections_app.tests.threads import at_once
 
     def one(number: int) -> Callable[[], int]:
         def run() -> int:
             with httpx.Client(base_url=house.clients[number % 2].base_url, timeout=120) as client:
-                return ask(client, number).status_code
+                while (answer := ask(client, number)).status_code == 503:
+                    time.sleep(int(answer.headers["Retry-After"]))
+                return answer.status_code
 
         return run
 
