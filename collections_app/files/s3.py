@@ -51,6 +51,10 @@ class Storage(S3Storage):
         body = found["Body"]
         return body.iter_chunks(PIECE) if stop > start else iter(())
 
+    def size(self, path: str) -> int:
+        with _answering():
+            return int(super().size(path))
+
     def walk(self) -> Iterator[tuple[str, datetime]]:
         with _answering():
             for found in self.bucket.objects.all():

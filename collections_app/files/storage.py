@@ -36,6 +36,9 @@ class Storage(Protocol):
     def pieces(self, path: str, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``stop``; FileNotFoundError at once where there is no such file."""
 
+    def size(self, path: str) -> int:
+        """How many bytes a file has; FileNotFoundError where there is no such file."""
+
     def walk(self) -> Iterator[tuple[str, datetime]]:
         """All files with the time when they were written, what was begun and not finished too."""
 
