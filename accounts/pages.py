@@ -171,6 +171,7 @@ class VerifyPage(LinkPage):
 
 
 class ResetPage(LinkPage):
+    open_in_maintenance = True
     crew = "hashing"
     title, template, purpose = "Set a new password", "reset_password", Purpose.RESET
     dead = "It may have been used already, it may be older than an hour, or there is a newer mail with another one."

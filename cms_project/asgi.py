@@ -21,6 +21,7 @@ from cms_project.front import Application, Front  # noqa: E402 - settings first
 from cms_project.handler import DjangoHandler  # noqa: E402 - settings first
 from cms_project.health import FIXED  # noqa: E402 - settings first
 from cms_project.production import refuse_unsafe  # noqa: E402
+from cms_project.settings_watch import Watch  # noqa: E402
 from cms_project.sockets import Sockets  # noqa: E402
 from collections_app.api.lane import Lane  # noqa: E402
 from core import background, metrics  # noqa: E402
@@ -45,6 +46,7 @@ async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
 
 
 routes: list[Any] = [*realtime_doors.sockets] if apps.is_installed("realtime") else []
+settings_watch = Watch()
 sockets = Sockets(URLRouter([*routes, re_path(r"", cast(Any, no_such_socket))]), front)
 
 
@@ -65,10 +67,12 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """
     while (message := await receive())["type"] != "lifespan.shutdown":
         settle()
+        await asyncio.to_thread(settings_watch.start)
         background.worker.start()
         watching = asyncio.create_task(metrics.watch())
         await send({"type": f"{message['type']}.complete"})
     watching.cancel()
+    await asyncio.to_thread(settings_watch.stop)
     realtime_doors.end_streams()
     await asyncio.to_thread(background.worker.stop)
     await realtime_doors.close()

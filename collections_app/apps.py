@@ -22,15 +22,18 @@ class CollectionsConfig(AppConfig):
         from collections_app.jobs import services as jobs
         from collections_app.schema import naming
         from core import background
+        from settings_app import signals as settings_signals
 
         connection_created.connect(dialects.prepare_sqlite_connection, dispatch_uid="collections.sqlite_functions")
         events.appended.connect(event_bell.tell_others, dispatch_uid="collections.tell_others")
+        settings_signals.changed.connect(event_bell.tell_others, dispatch_uid="collections.tell_others_of_settings")
         event_retention.declare_settings()
         imports.declare_settings()
         staging.declare_settings()
         background.register(event_retention.TASK, "collections_app.tasks.trim_events", every=3600)
         background.register(uses.TASK, "collections_app.tasks.remove_files", every=3600)
         background.register(jobs.TASK, "collections_app.tasks.run_jobs", every=15)
+        restored.register("collections", restored_collections.settle, restored_collections.present)
         api_keys.know(naming)
         realms.register(realm.find)
         tokens.register_resolver(record_tokens.AUDIENCE, record_tokens.resolve)

@@ -30,6 +30,8 @@ from realtime.follower import BATCH, Follower, breathing
 from realtime.frames import Frame
 from realtime.sight import MEMORY, QUERY
 from realtime.subscriptions import Connection, Subscription
+from settings_app import seen
+from settings_app.declared import MAINTENANCE
 
 RECHECK_SECONDS = 2.0
 PAUSE_SECONDS = 0.05
@@ -231,6 +233,10 @@ class Hub:
                 await breathing(self._connections, lambda connection: connection.beat())
 
     async def _recheck(self) -> None:
+        if seen.value(MAINTENANCE):
+            for connection in list(self._connections):
+                if not connection.caller.principal.is_admin:
+                    connection.end()
         holders: dict[Credential, list[Connection]] = {}
         for connection in self._connections:
             credential = connection.caller.credential

@@ -20,6 +20,8 @@ from realtime.frames import Frame
 from realtime.hub import Hub, hub
 from realtime.outbox import Outbox
 from realtime.subscriptions import Subscription
+from settings_app import seen
+from settings_app.declared import MAINTENANCE
 
 GHOST_SECONDS = 50  # until a connection is known to be dead whose other end has vanished
 
@@ -149,7 +151,7 @@ class SocketListener(Listener):
         """The server itself sends pings."""
 
     def end(self) -> None:
-        is_restart = self.hub.is_closing or (self.line is not None and self.line.is_ending)
+        is_restart = self.hub.is_closing or (self.line is not None and self.line.is_ending) or seen.value(MAINTENANCE)
         self.close(RESTART if is_restart else SIGNED_OUT)
 
     def close(self, code: int) -> None:

@@ -65,6 +65,7 @@ class RegisterView(View):
 class LoginView(View):
     """``data.token``, with the refresh token and the account beside it; or the challenge of a second factor."""
 
+    open_in_maintenance = True
     crew = "hashing"
     rate_limit = ratelimit.LOGIN
     serializer_class = LoginSerializer

@@ -16,6 +16,7 @@ from accounts.models.owned import Account
 class VerifyTwoFactorView(AccountView):
     """The challenge of a login and its code, for tokens."""
 
+    open_in_maintenance = True
     serializer_class = serializers.TwoFactorSerializer
     authentication_classes = ()
 
@@ -35,6 +36,7 @@ class VerifyTwoFactorView(AccountView):
 class ResendTwoFactorView(AccountView):
     """Another code by mail for the challenge of a login: three at most, half a minute apart. The one before ends."""
 
+    open_in_maintenance = True
     serializer_class = serializers.ChallengeSerializer
     authentication_classes = ()
 

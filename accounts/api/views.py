@@ -43,6 +43,7 @@ class RegisterView(AccountView):
 class LoginView(AccountView):
     """E-mail or username and password for tokens, or for the challenge of a second factor."""
 
+    open_in_maintenance = True
     crew = "hashing"
     rate_limit = ratelimit.LOGIN
     serializer_class = serializers.LoginSerializer
@@ -58,6 +59,7 @@ class LoginView(AccountView):
 class RefreshView(AccountView):
     """A refresh token for a new pair; each can be used once."""
 
+    open_in_maintenance = True
     serializer_class = serializers.RefreshSerializer
     authentication_classes = ()
 
@@ -69,6 +71,7 @@ class RefreshView(AccountView):
 class LogoutView(AccountView):
     """End the sign-in that the access token, or the refresh token in the body, belongs to."""
 
+    open_in_maintenance = True
     serializer_class = serializers.LogoutSerializer
 
     @extend_schema(responses={200: documents.MESSAGE})
@@ -87,6 +90,7 @@ class LogoutView(AccountView):
 class MeView(AccountView):
     """The account that is signed in, or whose API key it is."""
 
+    open_in_maintenance = True
     api_keys = Keys.SCOPED
     permission_classes = (IsAccount,)
 
@@ -143,6 +147,7 @@ class ResendVerificationView(AccountView):
 class RequestResetView(AccountView):
     """Mail a link to set a new password. The answer is the same whether there is such an account or not."""
 
+    open_in_maintenance = True
     serializer_class = serializers.RequestSerializer
     authentication_classes = ()
 
@@ -156,6 +161,7 @@ class RequestResetView(AccountView):
 class ResetPasswordView(AccountView):
     """The token of the mail and a new password; everything signed in before ends."""
 
+    open_in_maintenance = True
     crew = "hashing"
     serializer_class = serializers.ResetPasswordSerializer
     authentication_classes = ()

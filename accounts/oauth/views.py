@@ -29,6 +29,7 @@ from core.serializers import StrictSerializer
 
 
 class _OAuthView(AccountView):
+    open_in_maintenance = True
     authentication_classes = ()  # who is signed in already signs in anew
     serializer_class: type[StrictSerializer] = NothingSerializer
 

@@ -8,6 +8,7 @@ import gc
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
 from cms_project.asgi import application, lifespan, settle
+from cms_project.settings_watch import Watch
 from core import background
 
 
@@ -23,6 +24,7 @@ def test_lifespan_starts_and_ends(monkeypatch):
     closed = []
     monkeypatch.setattr("cms_project.asgi.django_http.close", lambda: closed.append(True))
     monkeypatch.setattr(background, "worker", background.Worker())  # which stays ended
+    monkeypatch.setattr(Watch, "start", lambda watch: None)  # it would ask the database
 
     async def live():
         server = ApplicationCommunicator(lifespan, {"type": "lifespan"})

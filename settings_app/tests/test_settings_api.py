@@ -23,7 +23,7 @@ def client(admin, as_user):
 
 @pytest.fixture
 def size(monkeypatch):
-    monkeypatch.setitem(registry.known, "size", Setting("size", "integer", 10, "app", "How many"))
+    monkeypatch.setitem(registry.known, "size", Setting("size", "integer", 10, "shop", "How many"))
 
 
 def rows() -> list[Any]:
@@ -41,7 +41,7 @@ def test_declared_settings_are_listed_with_their_defaults(client):
 
 
 def test_any_key_is_set_and_set_again_with_any_json(client, admin):
-    body = {"key": "api_rate_limit", "value": 100, "category": "limits", "description": "A minute"}
+    body = {"key": "most_guests", "value": 100, "category": "limits", "description": "A minute"}
     made = client.post(SETTINGS, body)
     assert made.status_code == 200
     first = made.json()
@@ -54,7 +54,7 @@ def test_any_key_is_set_and_set_again_with_any_json(client, admin):
         ([1, {"a": None}], "json"),
         (None, "json"),
     ):
-        again = client.post(SETTINGS, {"key": "api_rate_limit", "value": value}).json()
+        again = client.post(SETTINGS, {"key": "most_guests", "value": value}).json()
         assert (again["value"], again["type"], again["id"]) == (value, kind, first["id"])
         assert (again["category"], again["description"]) == ("limits", "A minute")
     assert CmsSetting.objects.count() == 1
@@ -62,8 +62,8 @@ def test_any_key_is_set_and_set_again_with_any_json(client, admin):
 
 
 def test_settings_of_a_category(client):
-    client.post(SETTINGS, {"key": "smtp_port", "value": 587, "category": "email"})
-    assert [entry["key"] for entry in client.get(f"{SETTINGS}/email").json()] == ["smtp_port"]
+    client.post(SETTINGS, {"key": "post_box", "value": 587, "category": "letters"})
+    assert [entry["key"] for entry in client.get(f"{SETTINGS}/letters").json()] == ["post_box"]
     assert "registration_mode" in [entry["key"] for entry in client.get(f"{SETTINGS}/security").json()]
     assert client.get(f"{SETTINGS}/nothing").json() == []
 
@@ -154,7 +154,7 @@ def test_unknown_parameters_are_refused(client):
 
 
 def test_the_other_surface_has_the_same_store_as_text(client, size):
-    client.post(SETTINGS, {"key": "feature", "value": True, "category": "app"})
+    client.post(SETTINGS, {"key": "feature", "value": True, "category": "shop"})
     client.post(SETTINGS, {"key": "object", "value": {"a": [1]}})
     answer = client.get(CMS).json()
     assert answer["success"] is True and answer["message"] == "CMS settings retrieved successfully"
@@ -170,8 +170,8 @@ def test_the_other_surface_has_the_same_store_as_text(client, size):
         "updated_at",
         "updated_by",
     } <= set(found["size"])
-    of_app = client.get(f"{CMS}/category/app").json()["data"]
-    assert [entry["setting_key"] for entry in of_app] == ["feature", "size"]
+    of_shop = client.get(f"{CMS}/category/shop").json()["data"]
+    assert [entry["setting_key"] for entry in of_shop] == ["feature", "size"]
 
 
 @pytest.mark.parametrize(

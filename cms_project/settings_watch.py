@@ -1,0 +1,60 @@
+"""How a server comes to see settings that another process has changed.
+
+Word comes by the database (``event_bell``): on PostgreSQL with a NOTIFY, on SQLite by a number that
+every commit moves. It is not relied upon: every few seconds there is a look anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.db import Error, close_old_connections
+
+from collections_app import event_bell
+from core import database
+from settings_app import seen
+
+ROUND_SECONDS = 5.0
+SPACING_SECONDS = 0.05  # between two looks: there are more commits than changes of settings
+
+logger = logging.getLogger("fastcms.settings")
+
+
+class Watch:
+    """A thread that looks at the settings when they may have changed."""
+
+    def __init__(self) -> None:
+        self._rung, self._ending = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look for the first time, then from the thread."""
+        _look()
+        database.close()
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._work, name="settings-watch", daemon=True)
+        self._thread.start()
+        event_bell.listen(self._rung.set)
+
+    def stop(self) -> None:
+        event_bell.unlisten(self._rung.set)
+        self._ending.set()
+        self._rung.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ending.wait(SPACING_SECONDS):
+            self._rung.wait(ROUND_SECONDS)
+            self._rung.clear()  # first: what comes from here on is seen by the next look
+            _look()
+        database.close()
+
+
+def _look() -> None:
+    try:
+        close_old_connections()
+        seen.look()
+    except Error as fault:
+        logger.warning("the settings could not be read; those seen last go on: %s", fault)
