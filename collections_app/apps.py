@@ -15,13 +15,14 @@ class CollectionsConfig(AppConfig):
     def ready(self) -> None:
         from accounts import api_keys, realms, tokens
         from collections_app import builtin, dialects, event_bell, event_retention, events
+        from collections_app import restored as restored_collections
         from collections_app.auth import realm
         from collections_app.auth import tokens as record_tokens
         from collections_app.files import staging, uses
         from collections_app.io import imports
         from collections_app.jobs import services as jobs
         from collections_app.schema import naming
-        from core import background
+        from core import background, restored
         from settings_app import signals as settings_signals
 
         connection_created.connect(dialects.prepare_sqlite_connection, dispatch_uid="collections.sqlite_functions")
@@ -33,6 +34,7 @@ class CollectionsConfig(AppConfig):
         background.register(event_retention.TASK, "collections_app.tasks.trim_events", every=3600)
         background.register(uses.TASK, "collections_app.tasks.remove_files", every=3600)
         background.register(jobs.TASK, "collections_app.tasks.run_jobs", every=15)
+        restored.register("collections", restored_collections.settle, restored_collections.present)
         api_keys.know(naming)
         realms.register(realm.find)
         tokens.register_resolver(record_tokens.AUDIENCE, record_tokens.resolve)

@@ -138,7 +138,8 @@ _READ = {
 }
 _PREVIOUS = {"sqlite": "+previous", "postgresql": "previous::text"}
 _EXTENT = (
-    "SELECT coalesce((SELECT trimmed_through FROM event_log_state WHERE id = 1), 0),"
+    "SELECT coalesce((SELECT CASE WHEN trimmed_through > begins_after THEN trimmed_through ELSE begins_after END"
+    " FROM event_log_state WHERE id = 1), 0),"
     " coalesce((SELECT max(id) FROM events), 0)"
 )
 _CHUNK = 500
@@ -203,7 +204,7 @@ def reaches_back_to(event_id: int) -> bool:
 
 
 def extent() -> tuple[int, int]:
-    """Up to which id the log was trimmed, and the newest id in it.
+    """Up to which id the log was trimmed (or where it begins, after a restore), and the newest id in it.
 
     Ask after reading: what was trimmed meanwhile is missing in what was read. An id beyond
     the newest is of another log, from before a restore.

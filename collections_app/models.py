@@ -71,10 +71,12 @@ class Event(models.Model):
 
 
 class EventLogState(models.Model):
-    """One row: up to which event the log was trimmed. Without it, nothing was."""
+    """One row: up to which event the log was trimmed, and after which it begins: before that are events of
+    the state that a restore has put back, whose ids may have meant others since. Without it, neither was."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     trimmed_through = models.BigIntegerField(default=0)
+    begins_after = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "event_log_state"

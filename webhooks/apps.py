@@ -12,13 +12,15 @@ class WebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         from collections_app import event_retention, events
-        from core import background
+        from core import background, restored
         from webhooks import notices as notices  # which knows what the mail's template needs
         from webhooks import planning, sweeping
+        from webhooks import restored as restored_webhooks
         from webhooks.models import Webhook
 
         background.register(planning.TASK, "webhooks.tasks.deliver", every=10)
         background.register(sweeping.TASK, "webhooks.tasks.sweep", every=3600)
         events.appended.connect(planning.wake, dispatch_uid="webhooks.wake")
         event_retention.keep_from("webhooks", planning.needed_from)
+        restored.register("webhooks", restored_webhooks.settle)
         post_save.connect(planning.expect, sender=Webhook, dispatch_uid="webhooks.expect")

@@ -25,6 +25,7 @@ from core.errors import ServiceUnavailable
 
 T = TypeVar("T")
 _ATTEMPTS = 4
+_TIME_LINE = 1_000_000  # epochs: a restore goes on with the next million
 _lock = threading.Lock()
 _latest: Snapshot | None = None
 _pinned: ContextVar[Snapshot | None] = ContextVar("schema_snapshot", default=None)
@@ -48,16 +49,24 @@ def read_version() -> int:
     return int(found[0][0]) if found else 0
 
 
+def next_time_line(version: int) -> int:
+    """The epoch that a restored schema begins with, where ``version`` is the highest that anybody knows."""
+    return (version // _TIME_LINE + 1) * _TIME_LINE
+
+
 def read_definition(row: Mapping[str, Any]) -> CollectionDef:
     """A stored row of ``collections`` as a definition."""
     return reading.read(row, collection_id=row["id"], resolve_target=lambda target: target, system=row["system"])
 
 
 def load(reuse: Snapshot | None = None) -> Snapshot:
-    """Read all definitions; those of ``reuse`` with an unchanged revision are taken over."""
+    """Read all definitions; those of ``reuse`` with an unchanged revision are taken over.
+
+    Not over a restore: a revision that was given before it can be given to another definition after it.
+    """
     while True:
         version = read_version()
-        known = reuse.by_id if reuse else {}
+        known = reuse.by_id if reuse and reuse.version // _TIME_LINE == version // _TIME_LINE else {}
         collections = []
         for row in Collection.objects.order_by("name").values():
             old = known.get(row["id"])
