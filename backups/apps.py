@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from django.apps import AppConfig
 
 
@@ -5,3 +7,13 @@ class BackupsConfig(AppConfig):
     """Copies of the database and files; nothing below imports this app."""
 
     name = "backups"
+
+    def ready(self) -> None:
+        from backups import leasing, schedule, services
+        from collections_app.files import removal
+        from core import background
+
+        schedule.declare_settings()
+        background.register(services.TASK, "backups.tasks.make", every=schedule.EVERY)
+        background.register(services.TIDYING, "backups.tasks.tidy", every=3600)
+        removal.hold_while("backups", leasing.is_copying)

@@ -5,8 +5,9 @@
     metadata.json                  what is in it, and what made it; written last
 
 ``metadata.json`` is ``{"version": 1, "app_version", "name", "created", "engine": "sqlite" | "postgresql",
-"migrations": {app: [names]}, "files": {member: {"size", "sha256"}}, "missing": [paths]}``: sizes in bytes
-and digests of all other members; ``missing`` are files that the database named and the storage had lost.
+"migrations": {app: [names]}, "with_files": bool, "missing": [paths], "files": {member: {"size", "sha256"}}}``:
+``files`` are all other members, sizes in bytes; ``missing`` are files that the database named and that the
+storage had lost, whole or in part. A backup without files has none of them, which is no loss.
 
 Whatever the size of the members, pieces of them are all that is in memory; of each there stays a line.
 """
@@ -48,8 +49,8 @@ class Writer:
         self._moment = moment  # of all members, UTC
         self._members: dict[str, dict[str, Any]] = {}
 
-    def add(self, name: str, pieces: Iterable[bytes], *, stored: bool) -> None:
-        """A member; ``stored`` leaves it as it is, which is right for what has been compressed."""
+    def add(self, name: str, pieces: Iterable[bytes], *, stored: bool) -> int:
+        """A member; answers its size. ``stored`` leaves it as it is, which is right for what has been compressed."""
         digest, size = hashlib.sha256(), 0
         with self._zip.open(self._info(name, stored), "w", force_zip64=True) as member:
             for piece in pieces:
@@ -57,6 +58,7 @@ class Writer:
                 size += len(piece)
                 member.write(piece)
         self._members[name] = {"size": size, "sha256": digest.hexdigest()}
+        return size
 
     def finish(self, about: Mapping[str, Any]) -> None:
         """Write the metadata, of which ``about`` is all but the members, and what a zip ends with."""

@@ -1,0 +1,210 @@
+"""How backups are made, taken in and deleted; the API, the commands and the schedule call these."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from backups import leasing, making, snapshots, storage, workshop
+from backups.leasing import Ending, Lease
+from backups.models import Backup
+from core import background, clock
+from core.errors import Conflict, DomainError, ServiceUnavailable
+
+TASK, TIDYING = "backups.make", "backups.tidy"
+REMEMBERED = timedelta(days=90)  # what was deleted, or came to nothing
+FAILED = "The backup failed; the server's log tells why."
+
+_NAMED = re.compile(r"backup_(\d{8}_\d{6})(_\d+)?\.zip")
+
+logger = logging.getLogger("fastcms.backups")
+Origin, Status = Backup.Origin, Backup.Status
+
+
+def create(
+    by: str = "",
+    note: str = "",
+    *,
+    origin: str = Origin.SAFETY,
+    with_files: bool = True,
+    to: Path | None = None,
+    report: Callable[[int], None] | None = None,
+) -> Backup:
+    """Make a backup, here and now; answers its row, completed. Not inside a transaction.
+
+    ``by`` is the id of the account that wants it, or the name of a command; ``note`` says what for. It goes to
+    the storage of backups, or into the folder ``to``, where no row stays for it. ``report`` is told the percent
+    that are done. Raises Conflict while another one is made, NoRoom, ServiceUnavailable; nothing is left then
+    but a row that says why.
+    """
+    backup = _new(by, note, origin, with_files)
+    backup.begun = backup.created
+    leasing.claim(backup)
+    return _make(backup, Lease(backup, yields=False, report=report), to)
+
+
+def create_scheduled(by: str, since: datetime) -> Backup | None:
+    """Make a backup that was due, unless that has been done meanwhile: one of the schedule was begun after ``since``.
+
+    Raises what create does.
+    """
+    backup = _new(by, "", Origin.SCHEDULE, with_files=True)
+    backup.begun = backup.created
+    leasing.claim(backup)
+    if Backup.objects.filter(origin=Origin.SCHEDULE, begun__gt=since).exclude(pk=backup.pk).exists():
+        backup.delete()
+        return None
+    return _make(backup, Lease(backup, yields=True), None)
+
+
+def request(by: str, note: str = "", *, with_files: bool = True) -> Backup:
+    """Have a backup made by whoever does the work in the background; answers its row. Raises what create does."""
+    snapshots.check_tools()
+    backup = _new(by, note, Origin.REQUEST, with_files)
+    leasing.claim(backup)
+    background.wake(TASK)
+    return backup
+
+
+def make_waiting() -> None:
+    """Make the backup that waits, if there is one and nobody else does."""
+    waiting = leasing.under_way()
+    if waiting is None or waiting.begun is not None or not leasing.begin(waiting):
+        return
+    try:
+        _make(waiting, Lease(waiting, yields=True), None)
+    except DomainError as fault:
+        logger.warning("backup %s was not made: %s", waiting.filename, fault.message)
+
+
+def delete(backup: Backup, by: str) -> None:
+    """Delete a backup; Conflict while it is being made."""
+    if backup.status == Status.RUNNING:
+        raise Conflict("This backup is being made; it can be deleted when it is done.")
+    if backup.status == Status.COMPLETED:
+        storage.current().remove(backup.filename)
+    Backup.objects.filter(pk=backup.pk, deleted=None).update(deleted=clock.now(), deleted_by=by)
+    logger.info("backup %s was deleted by %s", backup.filename, by or "nobody known")
+
+
+def keep(count: int, origin: str, by: str) -> int:
+    """Delete all completed backups of an origin but the newest ``count``; answers how many."""
+    rows = list(Backup.objects.filter(origin=origin, status=Status.COMPLETED, deleted=None)[count:])
+    for row in rows:
+        delete(row, by)
+    return len(rows)
+
+
+def tidy() -> None:
+    """Remove what processes left that died, and forget what is long over."""
+    workshop.sweep(storage.folder())
+    tidy_rows()
+    old = clock.now() - REMEMBERED
+    Backup.objects.filter(deleted__lt=old).delete()
+    Backup.objects.filter(status=Status.FAILED, created__lt=old).delete()
+
+
+def tidy_rows() -> None:
+    """Have the rows say what is: which archives there are, and that nobody makes one who died over it."""
+    leasing.settle()
+    match_storage()
+
+
+def match_storage() -> None:
+    """Have the rows name what is in the storage: an archive that was put there is a backup, one that is gone none."""
+    rows = set(Backup.objects.filter(status=Status.COMPLETED, deleted=None).values_list("filename", flat=True))
+    stored = storage.names()  # looked at after the rows, whose archives were there before them
+    Backup.objects.filter(status=Status.COMPLETED, deleted=None, filename__in=rows - stored.keys()).update(
+        deleted=clock.now()
+    )
+    for name in sorted(stored.keys() - rows):
+        size = storage.size(name)
+        if size is None or Backup.objects.filter(filename=name, status=Status.RUNNING).exists():
+            continue
+        created = _moment(name) or stored[name]
+        backup = Backup(filename=name, origin=Origin.FOUND, status=Status.COMPLETED, created=created)
+        backup.size_bytes, backup.percent, backup.finished = size, 100, clock.now()
+        try:
+            with transaction.atomic():
+                backup.save(force_insert=True)
+        except IntegrityError:
+            continue  # its row came meanwhile
+
+
+def _new(by: str, note: str, origin: str, with_files: bool) -> Backup:
+    now = clock.now()
+    suffix = ".zip.enc" if settings.BACKUP_PASSWORD else ".zip"
+    name = f"backup_{now:%Y%m%d_%H%M%S}{suffix}"
+    return Backup(filename=name, origin=origin, note=note, with_files=with_files, created=now, created_by=by)
+
+
+def _moment(name: str) -> datetime | None:
+    """When a backup was made that has still the name which it was given."""
+    found = _NAMED.match(name)
+    try:
+        return datetime.strptime(f"{found[1]} +0000", "%Y%m%d_%H%M%S %z") if found else None
+    except ValueError:
+        return None
+
+
+def _make(backup: Backup, lease: Lease, to: Path | None) -> Backup:
+    place = to or storage.folder()
+    with _answering_for(backup), leasing.held(lease), workshop.folder(place) as folder:
+        made = making.make(folder, backup.name, with_files=backup.with_files, progress=lease)
+        backup.created, backup.missing = made.moment, made.missing
+        _finish(backup, lease, made.path, to)
+    if made.missing:
+        logger.warning("backup %s lacks %s files that the storage has lost", backup.filename, made.missing)
+    logger.info("backup %s was made: %s bytes", backup.filename, backup.size_bytes)
+    return backup
+
+
+def _finish(backup: Backup, lease: Lease, path: Path, to: Path | None) -> None:
+    """Give the archive its name, if the backup is still ours, and the row its end."""
+    lease.renew()
+    backup.size_bytes = path.stat().st_size
+    if to is None:
+        storage.put(path, backup.filename)
+    else:
+        workshop.place(path, to / backup.filename)
+    backup.status, backup.percent, backup.finished, backup.lease_until = Status.COMPLETED, 100, clock.now(), None
+    ours = Backup.objects.filter(pk=backup.pk, begun=backup.begun)
+    if to is None:
+        fields = ("status", "percent", "finished", "lease_until", "created", "missing", "size_bytes")
+        ours.update(**{name: getattr(backup, name) for name in fields})
+    else:
+        ours.delete()
+
+
+@contextmanager
+def _answering_for(backup: Backup) -> Iterator[None]:
+    """Whatever comes of it stands in the row."""
+    try:
+        yield
+    except Ending:
+        leasing.give_back(backup)
+        raise
+    except DomainError as fault:
+        _fail(backup, fault.message)
+        raise
+    except Exception as fault:
+        _fail(backup, FAILED)
+        logger.exception("backup %s failed", backup.filename)
+        raise ServiceUnavailable(FAILED) from fault
+    except BaseException:
+        _fail(backup, leasing.INTERRUPTED)
+        raise
+
+
+def _fail(backup: Backup, why: str) -> None:
+    backup.status, backup.error, backup.finished, backup.lease_until = Status.FAILED, why[:500], clock.now(), None
+    Backup.objects.filter(pk=backup.pk, status=Status.RUNNING, begun=backup.begun).update(
+        status=backup.status, error=backup.error, finished=backup.finished, lease_until=None
+    )
