@@ -22,6 +22,7 @@ urlpatterns = [
     re_path(r"^api/v1/collections/(?P<collection>[^/]+)/auth/", include(accounts_urls.urlpatterns)),
     path("api/v1/", include("settings_app.api.urls")),
     path("api/cms/", include("settings_app.api.enveloped_urls")),
+    path("", include("settings_app.api.themes_urls")),
     path("api/v1/", include("collections_app.api.urls")),
     path("api/v1/", include("collections_app.api.files_urls")),
     path("", include("collections_app.api.docs_urls")),

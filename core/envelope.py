@@ -14,7 +14,7 @@ from functools import partial
 from typing import IO, Any
 
 from django.http import QueryDict
-from rest_framework.parsers import DataAndFiles
+from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.response import Response
 
 from core import clock, drf, errors
@@ -50,7 +50,7 @@ class AdminOnly(IsAdmin):
 class Enveloped(CheckedView):
     """A view of this surface. ``names`` are its names of fields that our serializers call otherwise."""
 
-    parser_classes = (JSONParser, FormParser, MultiPartParser)
+    parser_classes: tuple[type[BaseParser], ...] = (JSONParser, FormParser, MultiPartParser)
     renderer_classes = (drf.JSONRenderer,)
     names: Mapping[str, str] = {}
 

@@ -8,6 +8,8 @@ class SettingsAppConfig(AppConfig):
     verbose_name = "Settings"
 
     def ready(self) -> None:
-        from settings_app import declared
+        from settings_app import declared, registry
+        from settings_app.themes import selectors
 
         declared.declare_settings()
+        registry.declare(selectors.setting())

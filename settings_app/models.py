@@ -1,4 +1,4 @@
-"""Settings that can change while the server runs: the table ``cms_settings``."""
+"""Settings that can change while the server runs: the table ``cms_settings``. Those of themes are in their room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import uuid
 from django.db import models
 
 from core import clock
+from settings_app.themes.models import Theme as Theme
+from settings_app.themes.models import ThemeSetting as ThemeSetting
+from settings_app.themes.models import WrittenConfig as WrittenConfig
 
 
 class CmsSetting(models.Model):

@@ -14,8 +14,9 @@ from django.db import connections, transaction
 
 from collections_app import builtin
 from collections_app.dialects import quote
+from settings_app.models import Theme, ThemeSetting
 
-_KEPT = [model._meta.db_table for model in (ContentType, Permission)]
+_KEPT = [model._meta.db_table for model in (ContentType, Permission, Theme, ThemeSetting)]
 _rows: dict[str, list[tuple[Any, ...]]] = {}
 
 
