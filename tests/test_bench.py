@@ -26,7 +26,7 @@ from collections_app.tests.threads import STRESS
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# Each takes up to ten seconds; all of them run with TEST_STRESS=2.
+# Some take half a minute; all of them run with TEST_STRESS=2.
 ALONE = ["records", "io", "views", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files"]
 COMPARISONS = [
     ("peers", "| search for a rare word, exact total"),
@@ -40,14 +40,14 @@ COMPARISONS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALONE if STRESS > 1 else ALONE[:3])
+@pytest.mark.parametrize("name", ALONE if STRESS > 1 else ALONE[:2])
 def test_a_bench_prints_its_table(name: str) -> None:
     shown = run_bench(name)
     assert "| measured" in " ".join(shown.split()), shown
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "line"), COMPARISONS if STRESS > 1 else COMPARISONS[:2])
+@pytest.mark.parametrize(("name", "line"), COMPARISONS if STRESS > 1 else COMPARISONS[:1])
 def test_a_comparison_prints_its_table(name: str, line: str) -> None:
     shown = run_bench(name)
     assert "p99 ms" in shown and line in shown, shown

@@ -116,6 +116,7 @@ class TwoWays:
         self._runner.close()
         self._lane.close()
         self._django.close()
+        self._state.close()
 
     def differences(self, requests: Sequence[Request]) -> list[str]:
         """A paragraph for each request that the two answer differently, or that the wrong one answers."""
@@ -186,18 +187,31 @@ class _OnSQLite:
     def __init__(self, folder: Path) -> None:
         self._kept_file = str(folder / "kept.db")
         self._kept: dict[str, list[str]] = {}
+        self._watch = sqlite3.connect(connection.settings_dict["NAME"])
+        self._version = 0
 
     def keep(self) -> None:
         _copy(connection.settings_dict["NAME"], self._kept_file)
         self._kept = self._seen()
+        self._version = self._current_version()
 
     def restore(self) -> dict[str, list[str]]:
         """What is stored now; afterwards it is again what was kept."""
+        if self._current_version() == self._version:
+            return self._kept  # nobody has committed anything
         found = self._seen()
         if found != self._kept:
             _copy(self._kept_file, connection.settings_dict["NAME"])
             totals._totals.clear()  # the numbers of events come a second time
+        self._version = self._current_version()
         return found
+
+    def close(self) -> None:
+        self._watch.close()
+
+    def _current_version(self) -> int:
+        """Another one after each commit of anybody else, as SQLite promises."""
+        return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
 
     def _seen(self) -> dict[str, list[str]]:
         with connection.cursor() as cursor:
@@ -218,8 +232,12 @@ class _OnPostgreSQL:
         with connection.cursor() as cursor:
             self._tables = sorted(connection.introspection.table_names(cursor))
         rows = "SELECT %s, array_agg(t::text ORDER BY t::text) FROM %s t"
-        self._sql = " UNION ALL ".join(rows % (f"'{name}'", quote(name)) for name in self._tables)
+        looks = " UNION ALL ".join(rows % (f"'{name}'", quote(name)) for name in self._tables)
+        self._look = f"look_{id(self)}"
+        with connection.cursor() as cursor:
+            cursor.execute(f"PREPARE {self._look} AS {looks}")  # to plan it takes longer than to run it
         self._kept: dict[str, list[str] | None] = {}
+        self._last = ""
         self._copies: dict[str, bytes] = {}
         self._renumber = ""
 
@@ -232,9 +250,12 @@ class _OnPostgreSQL:
             cursor.execute("SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public'")
             numbers = [f"setval('{quote(name)}', {last or 1}, {last is not None})" for name, last in cursor.fetchall()]
             self._renumber = f"SELECT {', '.join(numbers)}"
+        self._last = self._last_transaction()
 
     def restore(self) -> dict[str, list[str] | None]:
         """What is stored now; afterwards it is again what was kept."""
+        if self._last_transaction() == self._last:
+            return self._kept  # nobody has written anything, in any database
         found = self._seen()
         with transaction.atomic(), connection.cursor() as cursor:
             # No foreign keys for the moment, and no wait for the disk.
@@ -245,9 +266,20 @@ class _OnPostgreSQL:
                     with cursor.cursor.copy(f"COPY {quote(name)} FROM STDIN") as copy:
                         copy.write(self._copies[name])
             cursor.execute(self._renumber)  # a transaction that was rolled back has taken some
+        self._last = self._last_transaction()
         return found
+
+    def close(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DEALLOCATE {self._look}")
+
+    def _last_transaction(self) -> str:
+        """Another one after whoever took a transaction's number, as any write does."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_snapshot()::text")
+            return str(cursor.fetchone()[0])
 
     def _seen(self) -> dict[str, list[str] | None]:
         with connection.cursor() as cursor:
-            cursor.execute(self._sql)
+            cursor.execute(f"EXECUTE {self._look}")
             return dict(cursor.fetchall())
