@@ -22,7 +22,7 @@ from accounts.scopes import Keys
 from collections_app.api import file_documents as documents
 from collections_app.api.calls import call_of
 from collections_app.files import library, serving, tokens
-from collections_app.files.serving import Asked, Found
+from collections_app.files.serving import Asked, Bytes, Found
 from collections_app.records import operations, query
 from collections_app.schema import registry
 from core.drf import AllowWhereAsked, FormParser, JSONParser, MultiPartParser
@@ -41,25 +41,27 @@ _MEDIA = {
 }
 
 
-class _BytesView(AllowWhereAsked, APIView):
+class BytesView(AllowWhereAsked, APIView):
     """Answers a file. What a client accepts (an ``<img>`` only pictures) says nothing about refusals."""
 
     crew = "files"
-    api_keys = Keys.SCOPED
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         return super().perform_content_negotiation(request, True)
 
-    def respond(self, request: Request, found: Found, *, thumb: str = "", download: bool = False) -> HttpResponseBase:
+    def asked(self, request: Request) -> Asked:
+        """What of the request decides about bytes."""
         meta = request.META
-        asked = Asked(
+        return Asked(
             method=str(request.method),
             range=meta.get("HTTP_RANGE"),
             if_range=meta.get("HTTP_IF_RANGE"),
             if_none_match=meta.get("HTTP_IF_NONE_MATCH"),
             if_modified_since=meta.get("HTTP_IF_MODIFIED_SINCE"),
         )
-        answer = serving.answer(found, asked, thumb=thumb, download=download)
+
+    def response(self, answer: Bytes) -> HttpResponseBase:
+        """An answer as one of Django's: whole where it is small, else streamed."""
         length = int(answer.headers.get("Content-Length", 0))
         if answer.pieces is None or length <= AT_ONCE:
             content = b"".join(answer.pieces or ())
@@ -72,7 +74,14 @@ class _BytesView(AllowWhereAsked, APIView):
         return response
 
 
-class FileView(_BytesView):
+class _StoredFileView(BytesView):
+    api_keys = Keys.SCOPED
+
+    def respond(self, request: Request, found: Found, *, thumb: str = "", download: bool = False) -> HttpResponseBase:
+        return self.response(serving.answer(found, self.asked(request), thumb=thumb, download=download))
+
+
+class FileView(_StoredFileView):
     """A file of a record that you may view: all of it, a range, or a thumb."""
 
     @extend_schema(
@@ -197,7 +206,7 @@ class EntryView(CheckedView):
         return Response(status=204)
 
 
-class EntryContentView(_BytesView):
+class EntryContentView(_StoredFileView):
     """The bytes of an entry of the media library."""
 
     api_keys = Keys.WHOLE

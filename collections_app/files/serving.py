@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dc_field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import quote
 
 from django.utils.http import http_date
@@ -105,7 +106,7 @@ def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = Fals
             raise BadRequest(f"thumb: there is no size {thumb[:20]!r}; {known}.")
     etag = f'"{row.sha256[:32]}-{thumb}"' if thumb else f'"{row.sha256[:32]}"'
     headers = _headers(found, etag, download=download)
-    if _is_known(asked, etag, row.created):
+    if is_known(asked, etag, row.created):
         for name in ("Content-Type", "Content-Disposition"):
             del headers[name]
         return Bytes(304, headers)
@@ -114,7 +115,8 @@ def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = Fals
             small = thumbs.thumb(row, thumb)
         if small is not None:
             return _small(small, headers, asked)
-        return _whole(row, headers, asked, etag)
+        path = facts.path_of(row.name)
+        return whole(asked, headers, row.size, etag, row.created, partial(storage.current().pieces, path))
     except FileNotFoundError as fault:
         raise NotFound(MISSING) from fault
 
@@ -125,17 +127,24 @@ def _small(small: tuple[bytes, str], headers: dict[str, str], asked: Asked) -> B
     return Bytes(200, headers, None if asked.method == "HEAD" else iter((content,)))
 
 
-def _whole(row: StoredFile, headers: dict[str, str], asked: Asked, etag: str) -> Bytes:
+def whole(
+    asked: Asked,
+    headers: dict[str, str],
+    size: int,
+    etag: str,
+    modified: datetime,
+    pieces: Callable[[int, int], Iterator[bytes]],
+) -> Bytes:
+    """All of something that has ``size`` bytes, or the range of it that is asked for; RangeNotSatisfiable."""
     headers["Accept-Ranges"] = "bytes"
-    part = _part(asked, row.size, etag, row.created)
+    part = _part(asked, size, etag, modified)
     if part is not None and part[0] >= part[1]:
-        raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{row.size}"})
-    start, stop = part or (0, row.size)
+        raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
+    start, stop = part or (0, size)
     headers["Content-Length"] = str(stop - start)
     if part is not None:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{row.size}"
-    pieces = storage.current().pieces(facts.path_of(row.name), start, stop) if asked.method != "HEAD" else None
-    return Bytes(206 if part is not None else 200, headers, pieces)
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return Bytes(206 if part is not None else 200, headers, pieces(start, stop) if asked.method != "HEAD" else None)
 
 
 def _headers(found: Found, etag: str, *, download: bool) -> dict[str, str]:
@@ -165,7 +174,8 @@ def disposition(kind: str, name: str) -> str:
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _is_known(asked: Asked, etag: str, modified: datetime) -> bool:
+def is_known(asked: Asked, etag: str, modified: datetime) -> bool:
+    """Whether the client has it already, by what it says."""
     if asked.if_none_match is not None:
         return read.none_matches(asked.if_none_match, etag)
     since = _date(asked.if_modified_since)
