@@ -60,7 +60,7 @@ class BytesView(AllowWhereAsked, APIView):
             if_modified_since=meta.get("HTTP_IF_MODIFIED_SINCE"),
         )
 
-    def response(self, answer: Bytes) -> HttpResponseBase:
+    def answered(self, answer: Bytes) -> HttpResponseBase:
         """An answer as one of Django's: whole where it is small, else streamed."""
         length = int(answer.headers.get("Content-Length", 0))
         if answer.pieces is None or length <= AT_ONCE:
@@ -78,7 +78,7 @@ class _StoredFileView(BytesView):
     api_keys = Keys.SCOPED
 
     def respond(self, request: Request, found: Found, *, thumb: str = "", download: bool = False) -> HttpResponseBase:
-        return self.response(serving.answer(found, self.asked(request), thumb=thumb, download=download))
+        return self.answered(serving.answer(found, self.asked(request), thumb=thumb, download=download))
 
 
 class FileView(_StoredFileView):
