@@ -57,7 +57,13 @@ def know(those: Collections) -> None:
 
 
 def make(
-    user: User, *, name: str, access: str, collection_ids: Sequence[str] = (), expires: datetime | None = None
+    user: User,
+    *,
+    name: str,
+    access: str,
+    collection_ids: Sequence[str] = (),
+    expires: datetime | None = None,
+    rate_limit: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key, and what it is, which nobody will be able to tell again. Conflict where there are too many."""
     raw = API_KEY_PREFIX + secrets.token_urlsafe(30)
@@ -69,6 +75,7 @@ def make(
         access=access,
         collections=list(collection_ids),
         expires=expires,
+        rate_limit=rate_limit,
         stamp=user.credential_stamp(),
     )
     with transaction.atomic():
@@ -108,7 +115,7 @@ def _digest(raw: str) -> str:
 _COLUMNS = len(tokens.ACCOUNT_COLUMNS)
 _SQL = (
     f"SELECT {', '.join('u.' + name for name in tokens.ACCOUNT_COLUMNS)},"
-    " u.id, k.id, k.stamp, k.access, k.collections, k.expires FROM api_keys k CROSS JOIN users u"
+    " u.id, k.id, k.stamp, k.access, k.collections, k.rate_limit, k.expires FROM api_keys k CROSS JOIN users u"
     " WHERE k.digest = {} AND k.revoked IS NULL AND u.id = k.user_id AND u.deleted_at IS NULL AND u.is_active"
 )
 _STATEMENTS = {"sqlite": _SQL.format("?"), "postgresql": _SQL.format("%s")}
@@ -143,11 +150,11 @@ class _VerifiedKey:
 
 
 def _principal(row: tuple[Any, ...]) -> Principal:
-    user_id, key_id, stamp, access, listed, _ = row[_COLUMNS:]
+    user_id, key_id, stamp, access, listed, limit, _ = row[_COLUMNS:]
     if credential_stamp(*row[:4]) != stamp:
         raise Unauthorized(BAD_TOKEN)
     ids = json.loads(listed.encode()) if isinstance(listed, str) else listed
-    scope = Scope(str(_uuid(key_id)), access == ApiKey.Access.READ, frozenset(ids) if ids else None)
+    scope = Scope(str(_uuid(key_id)), access == ApiKey.Access.READ, frozenset(ids) if ids else None, limit)
     return tokens.account_principal(str(_uuid(user_id)), row[:_COLUMNS], scope)
 
 

@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from rest_framework import serializers
 
-from accounts import invites, mailing, one_time, passwords, realms, reclaim, two_factor
+from accounts import invites, mailing, one_time, realms, reclaim, tries, two_factor
 from accounts.mailing import Draft, template
 from accounts.models import Invite
 from accounts.models.owned import Account
@@ -22,7 +22,8 @@ from accounts.principals import STAFF_COLLECTION
 from accounts.realms import Realm
 from core.errors import BadRequest, Conflict, ValidationFailed
 
-MAX_LINKS_AN_HOUR = 5  # of one kind to one account
+HOUR = 3600  # seconds
+MAX_LINKS_AN_HOUR = 5  # of one kind to one account, and to one new address whoever asks for it
 ALREADY_VERIFIED = "Your e-mail address is verified already."
 
 
@@ -81,7 +82,7 @@ def reset(token: str, password: str, wanted: Realm | None = None) -> Account:
 
 def request_email_change(account: Account, password: str, email: str) -> None:
     """Mail a link to the new address, if it is free; nobody can tell whether it was."""
-    if not passwords.is_right(account, password):
+    if not tries.is_current(account, password):
         raise ValidationFailed(fields={"password": ["Incorrect password"]})
     post_email_change(account, email)
 
@@ -158,6 +159,8 @@ def _change_email(draft: Draft) -> Mapping[str, Any] | None:
     account = _to(draft)
     email = draft.mail.data["email"]
     if draft.mail.data["stamp"] != account.credential_stamp() or _is_enough(draft, Purpose.CHANGE_EMAIL):
+        return None
+    if draft.mail.attempts == 1 and tries.mails_to(email, HOUR) > MAX_LINKS_AN_HOUR:
         return None
     link = _link_with_token("change-email", account, Purpose.CHANGE_EMAIL, {"email": email})
     return {"account": account, "email": email, "link": link}

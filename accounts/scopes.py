@@ -27,11 +27,15 @@ class Keys(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a key may do at most. ``collections`` are ids; None is all of them."""
+    """What a key may do at most. ``collections`` are ids; None is all of them.
+
+    ``rate_limit`` is its own number of requests a minute; None where it has that of all clients.
+    """
 
     key_id: str
     read_only: bool = False
     collections: frozenset[str] | None = None
+    rate_limit: int | None = None
 
     def covers(self, collection_id: str, *, writing: bool = False) -> bool:
         if writing and self.read_only:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
-from accounts import passwords, realms, tokens, two_factor
+from accounts import passwords, realms, tokens, tries, two_factor
 from accounts.models.owned import Account
 from accounts.realms import Realm
 from accounts.tokens import Client, TokenPair
@@ -90,7 +90,7 @@ def change_password(account: Account, current: str, new: str, client: Client) ->
 
     ValidationFailed for a wrong current one, Conflict where the account was changed meanwhile.
     """
-    if not passwords.is_right(account, current):
+    if not tries.is_current(account, current):
         raise ValidationFailed(fields={"current_password": [WRONG_PASSWORD]})
     encoded = make_password(new)
     with transaction.atomic():

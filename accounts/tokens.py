@@ -31,7 +31,7 @@ from accounts.models.owned import Account
 from accounts.principals import STAFF_COLLECTION, USER_FIELDS, Principal
 from accounts.realms import Realm
 from accounts.scopes import Scope
-from core import clock, database
+from core import clock, database, ratelimit
 from core.errors import Unauthorized
 
 ISSUER, AUDIENCE = "fastcms", STAFF_COLLECTION
@@ -277,6 +277,8 @@ def principal_from_token(raw: str) -> Principal:
             session.remember(token, principal, 1000)
     if principal.scope is not None:
         key_uses.uses.note(principal.scope.key_id)
+        if principal.is_admin:  # others could make a hundred keys, and have as many limits
+            ratelimit.keys.note(raw, principal.scope.key_id, principal.scope.rate_limit)
     return principal
 
 

@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import F, Min, Sum
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from accounts import mailing, passwords, realms, totp
+from accounts import mailing, realms, totp, tries
 from accounts.models import Challenge, SignIn
 from accounts.models.owned import Account
 from accounts.realms import Realm
@@ -256,7 +256,7 @@ def _turn_on(account: Account, keep: uuid.UUID | None) -> None:
 
 
 def _ask_password(account: Account, password: str) -> None:
-    if not passwords.is_right(account, password):
+    if not tries.is_current(account, password):
         raise Unauthorized(WRONG_PASSWORD)
 
 

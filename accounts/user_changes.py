@@ -17,7 +17,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from accounts import emails, mailing, passwords, users
+from accounts import emails, mailing, tries, users
 from accounts.models import Role, User, normalise_email
 from accounts.principals import Principal
 from core.errors import BadRequest, Conflict, Forbidden, NotFound, ValidationFailed
@@ -173,7 +173,7 @@ def _keep_a_superadmin(changed: User, *, goes: bool = False) -> None:
 def _check_password(user: User, current: str | None) -> None:
     if current is None:
         raise ValidationFailed(fields={"current_password": [PASSWORD_NEEDED]})
-    if not passwords.is_right(user, current):
+    if not tries.is_current(user, current):
         raise ValidationFailed(fields={"current_password": [PASSWORD_WRONG]})
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
-from core import access_log, errors, metrics, ratelimit, request_id, routes
+from core import access_log, errors, metrics, ratelimit, request_id
 from core.admission import Admission, headers_of, host_asked_for, printable_path, see_through
 from core.asgi import Headers, refusal, send_answer
 from core.cors import is_from_elsewhere, vary_by_origin
@@ -32,6 +32,7 @@ SECURITY_HEADERS: Headers = [
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
 ]
 _NO_HEADERS: Headers = []
+_FILES = "/api/v1/files/"
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _KINDS = ("auth", "files", "realtime", "health")  # of what is under /api/v1/, which all else there is "api"
 _SECURITY_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
@@ -52,9 +53,9 @@ class Front:
         self._app = app
         self.admission = admission = Admission()
         self._hosts, self._proxies, self._cors = admission.hosts, admission.proxies, admission.cors
-        self._bucket, self._counters = admission.bucket, admission.counters
+        self._counters = admission.counters
         self._unlimited = ("/health/", "/api/v1/health/", "/metrics/", settings.STATIC_URL)
-        self._second, self._untouched = 0, Headers()
+        self._untouched: tuple[int, ratelimit.Bucket | None, Headers] = 0, None, _NO_HEADERS
         told = settings.ACCESS_LOG and access_log.logger.isEnabledFor(logging.INFO)
         self.access_log = access_log.AccessLog() if told else None
 
@@ -121,20 +122,22 @@ class Front:
             return 301, [(b"location", _secure_url(scope, name)), (b"content-length", b"0")], b""
         if is_preflight:
             return 200, [(b"content-length", b"0")], b""  # the page's own request will be counted
-        limited: ratelimit.Limited | None = routes.declared(path, "rate_limit") if scope["method"] == "POST" else None
+        limited = ratelimit.limited(path, headers) if scope["method"] == "POST" else None
         if limited is not None and not answer.cors and is_from_elsewhere(headers, name, settings.BASE_URL):
             # Not counted: whatever page somebody looks at could have them banned from signing in.
             return _refusal(headers, errors.Forbidden("Pages of this origin may not do this here (CORS_ORIGINS)."))
         if self._counters is not None and not f"{path}/".startswith(self._unlimited):
-            client = scope["client"]
-            verdict = await self._counters.hit(self._bucket, ratelimit.client_key(client[0] if client else ""))
-            answer.limits = _limit_headers(self._bucket, verdict)
+            client = scope["client"][0] if scope["client"] else ""
+            of_files = path.startswith(_FILES) and scope["method"] in ("GET", "HEAD")
+            bucket, key = self.admission.counted_as(client, headers, of_files=of_files)
+            verdict = await self._counters.hit(bucket, key)
+            answer.limits = _limit_headers(bucket, verdict)
             if not verdict.retry_after and limited is not None:
                 answer.limited = limited
                 bucket = ratelimit.BUCKETS[limited.bucket]
-                verdict = await self._counters.hit(bucket, ratelimit.client_key(client[0] if client else ""))
+                verdict = await self._counters.hit(bucket, ratelimit.client_key(client))
             if verdict.retry_after:
-                metrics.refusals.labels("requests" if answer.limited is None else answer.limited.bucket).inc()
+                metrics.refusals.labels(bucket.name).inc()
                 return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
         return None
 
@@ -147,11 +150,12 @@ class Front:
 
     def _untouched_limits(self) -> Headers:
         """What answers that are not counted say."""
-        now = int(time())
-        if now != self._second:
-            verdict = ratelimit.Verdict(self._bucket.limit, now + self._bucket.window, 0)
-            self._second, self._untouched = now, _limit_headers(self._bucket, verdict)
-        return self._untouched
+        now, bucket = int(time()), self.admission.bucket
+        second, of, headers = self._untouched
+        if now != second or bucket is not of:
+            headers = _limit_headers(bucket, ratelimit.Verdict(bucket.limit, now + bucket.window, 0))
+            self._untouched = now, bucket, headers
+        return headers
 
 
 class _Answer:

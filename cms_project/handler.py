@@ -251,7 +251,7 @@ def _pump(
 
 
 def _is_failed_login(path: str, status: int) -> bool:
-    limited: ratelimit.Limited | None = routes.declared(path, "rate_limit")
+    limited = ratelimit.limited(path, {})
     return limited is not None and limited.bucket == "login" and status < 500 and status not in limited.success
 
 

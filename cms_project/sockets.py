@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from cms_project.front import SECURITY_HEADERS, Application, Front
-from core import errors, metrics, ratelimit, request_id
+from core import errors, metrics, request_id
 from core.admission import headers_of, host_asked_for, printable_path, see_through
 from core.asgi import refuse_socket
 from core.cors import refuse_strangers
@@ -79,9 +79,10 @@ class Sockets:
         # Before it is counted: whatever page somebody looks at could have them banned.
         refuse_strangers(scope["path"], headers, name)
         if admission.counters is not None:
-            verdict = await admission.counters.hit(admission.bucket, ratelimit.client_key(_client(scope)))
+            bucket, key = admission.counted_as(_client(scope), headers)
+            verdict = await admission.counters.hit(bucket, key)
             if verdict.retry_after:
-                metrics.refusals.labels(admission.bucket.name).inc()
+                metrics.refusals.labels(bucket.name).inc()
                 raise errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)})
 
 

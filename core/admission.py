@@ -16,8 +16,6 @@ from core.cors import Cors
 from core.hosts import Hosts
 from core.proxies import Proxies
 
-BAN_SECONDS = 30
-
 
 class Admission:
     """``cors`` is None where nobody else's pages may call, ``counters`` where nothing is counted."""
@@ -26,10 +24,36 @@ class Admission:
         self.hosts = Hosts()
         self.proxies = Proxies(settings.TRUSTED_PROXIES) if settings.TRUSTED_PROXIES else None
         self.cors = Cors() if settings.CORS_ALLOW_ALL_ORIGINS or settings.CORS_ALLOWED_ORIGINS else None
-        self.bucket = ratelimit.Bucket(
-            "requests", settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW, BAN_SECONDS
-        )
         self.counters = _counters() if settings.RATE_LIMIT_ENABLED else None
+        self._choose()
+
+    @property
+    def bucket(self) -> ratelimit.Bucket:
+        """What all requests are counted in."""
+        if self._chosen is not ratelimit.chosen:
+            self._choose()
+        return self._bucket
+
+    def counted_as(
+        self, client: str, headers: Mapping[bytes, bytes], *, of_files: bool = False
+    ) -> tuple[ratelimit.Bucket, str]:
+        """The bucket and the key that a request is counted under."""
+        bucket, key = self.bucket, ratelimit.client_key(client)
+        known = ratelimit.keys.sent(headers)
+        if known is not None:
+            key, limit = known
+            window = bucket.window if limit is None else ratelimit.KEY_SECONDS
+            bucket = ratelimit.Bucket("keys", limit or bucket.limit, window, ratelimit.BAN_SECONDS)
+        if of_files:
+            limit = bucket.limit * ratelimit.FILES_FACTOR
+            bucket = ratelimit.Bucket("files", limit, bucket.window, ratelimit.BAN_SECONDS)
+        return bucket, key
+
+    def _choose(self) -> None:
+        self._chosen = ratelimit.chosen
+        limit = self._chosen.requests or settings.RATE_LIMIT_REQUESTS
+        window = self._chosen.window or settings.RATE_LIMIT_WINDOW
+        self._bucket = ratelimit.Bucket("requests", limit, window, ratelimit.BAN_SECONDS)
 
     async def close(self) -> None:
         """Let go of Redis."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from math import ceil
 from time import monotonic, time
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from core import routes
 
 MEMORY = 24 * 3600  # seconds, of earlier bans
+BAN_SECONDS = 30
+FILES_FACTOR = 10  # times as many requests for files: a page shows a hundred pictures
+KEY_SECONDS = 60  # that a key is known for after it was used, and the window of its own limit
 _MOST = 50_000  # clients that are remembered, some 11 MB
+_MOST_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,74 @@ class Limited:
     success: frozenset[int] = frozenset({200, 201})
 
 
+# A view may also declare a function, which tells by the path and the headers of a POST what it is.
+Declared = Limited | Callable[[str, Mapping[bytes, bytes]], Limited | None] | None
+
 LOGIN, LOGIN_PAGE = Limited("login"), Limited("login", frozenset({302}))
 REGISTER = Limited("register")
 BUCKETS = {name: Bucket(name, limit=1, window=1, ban=30, growth=30) for name in ("login", "register")}
+
+
+def limited(path: str, headers: Mapping[bytes, bytes]) -> Limited | None:
+    """What a POST to this path counts as besides, as the view declares it."""
+    declared: Any = routes.declared(path, "rate_limit")
+    return declared(path, headers) if callable(declared) else declared
+
+
+# --- how many requests a client may send, while the server runs ------------------------------
+
+
+class Numbers(NamedTuple):
+    """Of the limit on all requests; None is as the environment says."""
+
+    requests: int | None = None
+    window: int | None = None
+
+
+chosen = Numbers()
+
+
+def choose(requests: int | None = None, window: int | None = None) -> None:
+    """Have this process allow so many requests within so many seconds, from the next request on.
+
+    What was counted stays counted. Whether requests are counted at all, the environment
+    says (``RATE_LIMIT_ENABLED``). Any thread may call this; each process has to.
+    """
+    global chosen
+    chosen = Numbers(requests, window)
+
+
+# --- programs with a key -----------------------------------------------------------------------
+
+
+class Keys:
+    """The keys of admins that were good lately: their requests are counted by key, wherever they come from.
+
+    A key counts for itself from its second request on. What is no key, or not yet known to
+    be one, is its client's: nobody gets a fresh count by making keys up.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[str, int | None, float]] = {}
+
+    def note(self, raw: str, key_id: str, limit: int | None) -> None:
+        """This key was good just now; ``limit`` is its own one, of requests a minute. From any thread."""
+        if len(self._known) >= _MOST_KEYS:
+            self._known = {}
+        self._known[raw.encode("latin1", "replace")] = key_id, limit, monotonic() + KEY_SECONDS
+
+    def sent(self, headers: Mapping[bytes, bytes]) -> tuple[str, int | None] | None:
+        """The id and the limit of the key in a request's headers, if it is known."""
+        if not self._known:
+            return None
+        raw = headers.get(b"x-api-key")
+        if raw is None:
+            raw = headers.get(b"authorization", b"")[7:]
+        found = self._known.get(raw.strip())
+        return None if found is None or found[2] <= monotonic() else found[:2]
+
+
+keys = Keys()
 
 
 class Verdict(NamedTuple):

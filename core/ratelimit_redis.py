@@ -22,24 +22,30 @@ _BATCH = 200
 
 # A count beyond the limit is a ban, whose end is the end of the key. INCR leaves that end alone.
 # Where bans grow, a second key counts them. Of each hit: limit, window, ban, growth, longest, memory.
+# Ends are moments of Redis' clock: where that was set back, they come no later than they were meant to.
 _COUNT = """
 local told = {}
 for i, key in ipairs(KEYS) do
   local count = redis.call('INCR', key)
-  if count == 1 then
-    redis.call('PEXPIRE', key, ARGV[6 * i - 4])
-  elseif count == ARGV[6 * i - 5] + 1 then
-    local ban = tonumber(ARGV[6 * i - 3])
+  local limit, most = tonumber(ARGV[6 * i - 5]), tonumber(ARGV[6 * i - 4])
+  if count > limit then
     local growth, longest = tonumber(ARGV[6 * i - 2]), tonumber(ARGV[6 * i - 1])
+    local bans = 1
     if growth > 1 then
-      local bans = redis.call('INCR', key .. ':bans') - 1
-      ban = math.min(ban * growth ^ math.min(bans, 10), longest)
-      redis.call('PEXPIRE', key .. ':bans', ban + ARGV[6 * i])
+      bans = count == limit + 1 and redis.call('INCR', key .. ':bans') or redis.call('GET', key .. ':bans') or 11
     end
-    redis.call('PEXPIRE', key, ban)
+    most = math.min(ARGV[6 * i - 3] * growth ^ math.min(bans - 1, 10), longest)
+    if growth > 1 and count == limit + 1 then
+      redis.call('PEXPIRE', key .. ':bans', most + ARGV[6 * i])
+    end
+  end
+  local left = redis.call('PTTL', key)
+  if count == limit + 1 or left < 0 or left > most then
+    redis.call('PEXPIRE', key, most)
+    left = most
   end
   told[2 * i - 1] = count
-  told[2 * i] = redis.call('PTTL', key)
+  told[2 * i] = left
 end
 return told
 """

@@ -58,6 +58,14 @@ def shop(make_collection: Any, records: Any) -> dict[str, Any]:
 # --- made, shown, ended -----------------------------------------------------------------------
 
 
+def test_only_admins_give_a_key_a_limit_of_its_own(schema_db: None, member: User, admin: User, as_user: Any) -> None:
+    body = {"name": "quick", "rate_limit": 5000}
+    assert as_user(member).post(KEYS, body).status_code == 403
+    assert as_user(member).get(KEYS).json()["items"] == []
+    assert as_user(admin).post(KEYS, body).json()["rate_limit"] == 5000
+    assert as_user(admin).post(KEYS, {"name": "none", "rate_limit": 0}).status_code == 422
+
+
 def test_a_key_is_shown_once_and_only_its_hash_is_kept(schema_db: None, member: User, as_user: Any) -> None:
     made = as_user(member).post(KEYS, {"name": "nightly"})
     assert made.status_code == 201 and made["Cache-Control"] == "no-store"
@@ -67,7 +75,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(schema_db: None, member: 
     assert listed == [{name: value for name, value in made.json().items() if name != "key"}]
     assert listed[0] == {
         "id": listed[0]["id"], "name": "nightly", "prefix": raw[:12], "access": "write", "collections": None,
-        "created": listed[0]["created"], "expires_at": None, "last_used_at": None,
+        "created": listed[0]["created"], "expires_at": None, "rate_limit": None, "last_used_at": None,
     }  # fmt: skip
     row = ApiKey.objects.values().get()
     assert raw not in repr(row)

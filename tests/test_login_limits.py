@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from accounts import api_keys, tokens, tries
 from accounts.models import User
 from cms_project import handler
 from cms_project.front import Front
@@ -153,3 +154,105 @@ def test_our_own_pages_those_of_cors_origins_and_programs_sign_in_and_are_counte
         clock[0] += 1.01
     assert ask(LOGINS[0]).status == 401
     assert ask(LOGINS[0], headers={"Origin": "https://shop.example"}).status == 429
+
+
+# --- what else counts --------------------------------------------------------------------------
+
+
+def test_a_record_that_nobody_makes_in_an_auth_collection_is_a_registration(
+    ask: Ask, make_collection: Any, clock: list[float]
+) -> None:
+    make_collection("members", type="auth", create_rule=None)
+    make_collection("posts", title="text", list_rule=None, create_rule=None)
+    path = "/api/v1/collections/members/records"
+    ask("/api/v1/collections/posts/records", None, method="GET")  # from its first request on a process knows the schema
+    body = {"email": "m1@example.com", "password": PASSWORD}
+    assert ask(path, body).status == 201
+    assert ask(path, {**body, "email": "m2@example.com"}).status == 429
+    assert ask("/api/v1/collections/members/auth/register", {**body, "email": "m3@example.com"}).status == 429
+    assert [ask("/api/v1/collections/posts/records", {"title": "x"}).status for _ in range(3)] == [201] * 3
+
+
+def test_wrong_current_passwords_are_counted_for_the_account_from_wherever_they_come(ask: Ask) -> None:
+    ann = User.objects.create_user("ann@example.com", PASSWORD, username="ann")
+    bob = User.objects.create_user("bob@example.com", PASSWORD, username="bob")
+    places = ["change-password", "disable-2fa", "change-email", "2fa/totp"]
+
+    def show(user: User, password: str, number: int) -> int:
+        place = places[number % len(places)]
+        data = {
+            "change-password": {"current_password": password, "new_password": "another-good-one-1"},
+            "change-email": {"password": password, "email": "new@example.com"},
+        }.get(place, {"password": password})
+        token = {"headers": {"Authorization": f"Bearer {tokens.issue(user).access}"}}
+        return ask(f"/api/v1/auth/{place}", data, client=f"192.0.2.{number + 10}", **token).status
+
+    assert [show(ann, "wrong-password-9", number) for number in range(5)] == [422, 401, 422, 401, 422]
+    assert [show(ann, password, 0) for password in ("wrong-password-9", PASSWORD)] == [429, 429]
+    assert show(bob, PASSWORD, 0) == 200
+    assert User.objects.get(pk=ann.pk).password == ann.password
+
+
+def test_the_tries_are_not_unlimited_where_they_cannot_be_counted(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = User.objects.create_user("ann@example.com", PASSWORD, username="ann")
+    monkeypatch.setattr(tries, "cache", None)
+    data = {"current_password": PASSWORD, "new_password": "another-good-one-1"}
+    headers = {"Authorization": f"Bearer {tokens.issue(ann).access}"}
+    assert ask("/api/v1/auth/change-password", data, headers=headers).status == 503
+
+
+def test_keys_of_admins_have_a_count_of_their_own(ask: Ask, settings: Any) -> None:
+    boss = User.objects.create_user("boss@example.com", PASSWORD, username="boss", role="admin")
+    member = User.objects.create_user("member@example.com", PASSWORD, username="member")
+    _, limited = api_keys.make(boss, name="slow", access="write", rate_limit=3)
+    _, usual = api_keys.make(boss, name="usual", access="write")
+    _, members = api_keys.make(member, name="mine", access="write")
+
+    def get(key: str, client: str = "192.0.2.1") -> Answer:
+        return ask("/api/v1/auth/me", None, client, method="GET", headers={"X-API-Key": key})
+
+    first = get(limited)
+    assert (first.status, first.header("x-ratelimit-limit")) == (200, "100")  # not known yet: the client's
+    assert [get(limited, f"192.0.2.{number}").status for number in range(2, 6)] == [200, 200, 200, 429]
+    assert get(limited).header("x-ratelimit-limit") == "3"
+    get(usual)
+    assert get(usual).header("x-ratelimit-remaining") == "99"
+    made_up = [get(f"fcms_{number}") for number in range(3)]
+    assert [answer.status for answer in made_up] == [401] * 3
+    assert [answer.header("x-ratelimit-remaining") for answer in made_up] == ["97", "96", "95"]
+    get(members)
+    assert get(members).header("x-ratelimit-remaining") == "93"
+
+
+def test_files_have_a_count_of_their_own(ask: Ask) -> None:
+    def get(path: str) -> Answer:
+        return ask(path, None, method="GET")
+
+    pictures = [get(f"/api/v1/files/posts/abc/{number}.png?thumb=100x100") for number in range(120)]
+    assert {answer.status for answer in pictures} == {404}
+    assert pictures[-1].header("x-ratelimit-limit") == "1000" and pictures[-1].header("x-ratelimit-remaining") == "880"
+    assert get("/api/v1/auth/me").header("x-ratelimit-remaining") == "99"
+    assert ask("/api/v1/files/token", {}).header("x-ratelimit-limit") == "100"
+
+
+def test_forged_addresses_are_one_client(ask: Ask) -> None:
+    forged = [
+        ask("/api/v1/auth/me", None, method="GET", headers={"X-Forwarded-For": f"203.0.{n // 250}.{n % 250}"}).status
+        for n in range(1000)
+    ]
+    assert (forged.count(401), forged.count(429)) == (100, 900)
+
+
+def test_the_limit_changes_while_the_server_runs(ask: Ask) -> None:
+    def get() -> Answer:
+        return ask("/api/v1/auth/me", None, method="GET")
+
+    try:
+        assert get().header("x-ratelimit-limit") == "100"
+        ratelimit.choose(requests=2)
+        assert [get().status, get().status] == [401, 429]
+        assert ask("/health", None, method="GET").status == 200
+        ratelimit.choose(requests=50)
+        assert get().header("x-ratelimit-limit") == "50"
+    finally:
+        ratelimit.choose()

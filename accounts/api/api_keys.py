@@ -14,11 +14,14 @@ from accounts import api_keys, key_uses
 from accounts.api import documents
 from accounts.api.base import AccountView, IsAccount
 from accounts.api.serializers import NothingSerializer
+from accounts.authentication import principal
 from accounts.models import ApiKey, User
 from core import clock
+from core.errors import Forbidden
 from core.serializers import StrictSerializer, Text
 
 MAX_COLLECTIONS = 100
+MAX_RATE_LIMIT = 1_000_000
 
 
 class ApiKeySerializer(StrictSerializer):
@@ -33,6 +36,13 @@ class ApiKeySerializer(StrictSerializer):
         help_text="Names or ids of the collections that it is for; without them, all.",
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default_timezone=UTC)
+    rate_limit = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_RATE_LIMIT,
+        help_text="Requests a minute; without it as many as any client may send. Only admins set one.",
+    )
 
     def validate_collections(self, given: list[str] | None) -> list[str]:
         known = api_keys.collections.ids(given or ())
@@ -69,12 +79,15 @@ class ApiKeysView(_KeyView):
     @extend_schema(responses={201: documents.NEW_API_KEY})
     def post(self, request: Request) -> Response:
         given = self.cleaned(request)
+        if given.get("rate_limit") is not None and not principal(request).is_admin:
+            raise Forbidden("Only admins give a key a limit of its own.")
         key, raw = api_keys.make(
             self.user(request),
             name=given["name"],
             access=given["access"],
             collection_ids=given.get("collections") or (),
             expires=given.get("expires_at"),
+            rate_limit=given.get("rate_limit"),
         )
         shown = _json(key, api_keys.collections.names(key.collections))
         return Response({**shown, "key": raw}, status=status.HTTP_201_CREATED)
@@ -101,5 +114,6 @@ def _json(key: ApiKey, names: Any) -> dict[str, Any]:
         "collections": [names.get(one, one) for one in key.collections] or None,
         "created": clock.isoformat(key.created),
         "expires_at": clock.isoformat(key.expires) if key.expires else None,
+        "rate_limit": key.rate_limit,
         "last_used_at": clock.isoformat(used) if used else None,
     }

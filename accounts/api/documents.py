@@ -115,6 +115,7 @@ _API_KEY = _object(
         "access": {"type": "string", "enum": list(ApiKey.Access.values)},
         "collections": {"type": ["array", "null"], "items": _TEXT, "description": "null: all of them."},
         "created": _MOMENT,
+        "rate_limit": {"type": ["integer", "null"], "description": "Requests a minute; null: as all clients."},
         **{key: {"type": ["string", "null"], "format": "date-time"} for key in ("expires_at", "last_used_at")},
     }
 )

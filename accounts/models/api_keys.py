@@ -24,6 +24,7 @@ class ApiKey(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     access = models.CharField(max_length=10, choices=Access, default=Access.WRITE)
     collections = models.JSONField(default=list)  # ids
+    rate_limit = models.PositiveIntegerField(null=True)  # requests a minute; None is as many as a client may send
     created = models.DateTimeField(default=clock.now)
     expires = models.DateTimeField(null=True)
     stamp = models.CharField(max_length=32)  # the account's credential stamp: the key ends with it

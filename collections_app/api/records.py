@@ -25,6 +25,7 @@ from collections_app.records import access, operations
 from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry
+from core import ratelimit
 from core.drf import AllowWhereAsked, MultiPartParser
 from core.errors import DomainError
 from core.query_string import known_parameters
@@ -32,8 +33,20 @@ from core.query_string import known_parameters
 _RULE_OF = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
 
+def registers(path: str, headers: Mapping[bytes, bytes]) -> ratelimit.Limited | None:
+    """A record of an auth collection made by nobody is somebody registering."""
+    name, _, rest = path.removeprefix("/api/v1/collections/").partition("/")
+    if rest.strip("/") != "records" or b"authorization" in headers or b"x-api-key" in headers:
+        return None
+    snapshot = registry.known()
+    collection = snapshot and (snapshot.by_name.get(name) or snapshot.by_id.get(name))
+    return ratelimit.REGISTER if collection and collection.type == "auth" else None
+
+
 class RecordViewSet(AllowWhereAsked, ViewSet):
     """The records of a collection, under its rules."""
+
+    rate_limit = staticmethod(registers)
 
     schema = None  # api/openapi describes it, collection by collection
     api_keys = Keys.SCOPED

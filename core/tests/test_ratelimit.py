@@ -266,3 +266,25 @@ def test_bans_grow_in_redis_too_until_the_client_is_forgiven(redis_url):
         return bans
 
     assert asyncio.run(run()) == [1, 3, 5, 5, 1]
+
+
+def test_a_clock_of_redis_that_was_set_back_lengthens_nothing(redis_url):
+    short, growing_one = bucket(limit=1, window=60, ban=30), growing()
+
+    async def run():
+        counters = SharedCounters(redis_url, LocalCounters())
+        redis = counters._connected()
+        left = []
+        for which in (short, growing_one):
+            for _ in range(2):
+                await counters.hit(which, "a")
+            # As if an hour had been taken back: the end is so much further away.
+            await redis.pexpire(f"fastcms:limit:{which.name}:a", 3_630_000)
+            left.append((await counters.hit(which, "a")).retry_after)
+        await counters.hit(short, "b")
+        await redis.pexpire(f"fastcms:limit:{short.name}:b", 3_660_000)
+        left.append((await counters.hit(short, "b")).retry_after)
+        await counters.close()
+        return left
+
+    assert asyncio.run(run()) == [30, 30, 30]
