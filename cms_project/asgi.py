@@ -27,6 +27,7 @@ from collections_app.api.lane import Lane  # noqa: E402
 from core import background, metrics  # noqa: E402
 from core.asgi import refuse_socket  # noqa: E402
 from core.errors import NotFound  # noqa: E402
+from core.gate import gate  # noqa: E402
 from realtime import doors as realtime_doors  # noqa: E402
 
 refuse_unsafe()
@@ -67,6 +68,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """
     while (message := await receive())["type"] != "lifespan.shutdown":
         settle()
+        await gate.start()
         await asyncio.to_thread(settings_watch.start)
         background.worker.start()
         watching = asyncio.create_task(metrics.watch())
@@ -76,6 +78,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     realtime_doors.end_streams()
     await asyncio.to_thread(background.worker.stop)
     await realtime_doors.close()
+    await gate.stop()
     if lane is not None:
         lane.close()
     django_http.close()

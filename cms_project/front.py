@@ -17,10 +17,11 @@ from urllib.parse import quote
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
-from core import access_log, errors, metrics, ratelimit, request_id
+from core import access_log, errors, metrics, ratelimit, request_id, routes
 from core.admission import Admission, headers_of, host_asked_for, printable_path, see_through
 from core.asgi import Headers, refusal, send_answer
 from core.cors import is_from_elsewhere, vary_by_origin
+from core.gate import Closed, gate
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -33,6 +34,7 @@ SECURITY_HEADERS: Headers = [
 ]
 _NO_HEADERS: Headers = []
 _FILES = "/api/v1/files/"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _KINDS = ("auth", "files", "realtime", "health")  # of what is under /api/v1/, which all else there is "api"
 _SECURITY_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
@@ -56,8 +58,8 @@ class Front:
         self._counters = admission.counters
         self._unlimited = ("/health/", "/api/v1/health/", "/metrics/", settings.STATIC_URL)
         self._untouched: tuple[int, ratelimit.Bucket | None, Headers] = 0, None, _NO_HEADERS
-        told = settings.ACCESS_LOG and access_log.logger.isEnabledFor(logging.INFO)
-        self.access_log = access_log.AccessLog() if told else None
+        self.access_log = access_log.AccessLog()
+        self._slow_seconds = settings.SLOW_REQUEST_MS / 1000
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         started = perf_counter()
@@ -68,8 +70,10 @@ class Front:
         answer = _Answer(scope, send, started, given_id)
         try:
             refused = await self._admit(scope, headers, answer)
+            if refused is None and not gate.is_open and not scope["path"].startswith(self._unlimited):
+                refused = _refusal(headers, Closed())
             if refused is None:
-                await self._app(scope, receive, answer)
+                await self._answer(scope, receive, answer)
                 if answer.limited is not None and answer.status in answer.limited.success:
                     await self._forgive(scope, answer.limited)
             else:
@@ -84,21 +88,33 @@ class Front:
             metrics.requests.add(
                 _kind(scope["path"]), method if method in _METHODS else "OTHER", answer.status, seconds
             )
-            if self.access_log is not None:
-                client = scope["client"]
-                self.access_log.add(
-                    method,
-                    printable_path(scope),
-                    answer.status,
-                    seconds * 1000,
-                    given_id,
-                    client[0] if client else "-",
-                )
+            client = scope["client"]
+            self.access_log.add(
+                method,
+                printable_path(scope),
+                answer.status,
+                seconds * 1000,
+                given_id,
+                client[0] if client else "-",
+                scope.get("fastcms.who", ""),
+            )
+            if seconds > self._slow_seconds and not answer.is_stream:
+                slow_log.warning("%s %s took %.2f s", method, printable_path(scope), seconds)
+
+    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, answer: _Answer) -> None:
+        """Have it answered, inside the gate where it may change something. Who closes the gate waits outside."""
+        if scope["method"] in _SAFE or routes.declared(scope["path"], "closes_gate"):
+            await self._app(scope, receive, answer)
+            return
+        gate.inside += 1
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            gate.inside -= 1
 
     async def close(self) -> None:
         """Write the last lines of the access log, and let go of Redis."""
-        if self.access_log is not None:
-            self.access_log.close()
+        await asyncio.to_thread(self.access_log.close)
         await self.admission.close()
 
     async def _admit(

@@ -19,6 +19,7 @@ from core import errors, metrics, request_id
 from core.admission import headers_of, host_asked_for, printable_path, see_through
 from core.asgi import refuse_socket
 from core.cors import refuse_strangers
+from core.gate import Closed, gate
 from core.line import line_of
 
 GHOST_SECONDS = 40  # as for the server's pings (serve): until a client is given up that has vanished
@@ -76,6 +77,8 @@ class Sockets:
             raise errors.BadRequest("This host name is not served here (ALLOWED_HOSTS).")
         if settings.SECURE_SSL_REDIRECT and scope["scheme"] == "ws":
             raise errors.Forbidden("Only wss:// is served here (SECURE_SSL_REDIRECT).")
+        if not gate.is_open:
+            raise Closed
         # Before it is counted: whatever page somebody looks at could have them banned.
         refuse_strangers(scope["path"], headers, name)
         if admission.counters is not None:

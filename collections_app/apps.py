@@ -34,7 +34,9 @@ class CollectionsConfig(AppConfig):
         background.register(event_retention.TASK, "collections_app.tasks.trim_events", every=3600)
         background.register(uses.TASK, "collections_app.tasks.remove_files", every=3600)
         background.register(jobs.TASK, "collections_app.tasks.run_jobs", every=15)
-        restored.register("collections", restored_collections.settle, restored_collections.present)
+        restored.register(
+            "collections", restored_collections.settle, restored_collections.present, restored_collections.check
+        )
         api_keys.know(naming)
         realms.register(realm.find)
         tokens.register_resolver(record_tokens.AUDIENCE, record_tokens.resolve)

@@ -39,6 +39,11 @@ def settle(restoration: Restoration, present: dict[str, int] | None) -> None:
     )
 
 
+def check() -> None:
+    """Read all definitions: one that this version can't read would fail each request."""
+    registry.load()
+
+
 def is_done(restoration_id: str) -> bool:
     """Whether the database is the one that this restore has put in place."""
     mark = dialects.current().placeholder

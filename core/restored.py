@@ -30,14 +30,21 @@ class Restoration:
 class _Part:
     settle: Callable[[Restoration, Any], None]
     present: Callable[[], Any]
+    check: Callable[[], Any]
 
 
 _parts: dict[str, _Part] = {}
 
 
-def register(name: str, settle: Callable[[Restoration, Any], None], present: Callable[[], Any] = lambda: None) -> None:
-    """Done in ``AppConfig.ready()``. ``settle`` gets what ``present`` answered (JSON) before, or None."""
-    _parts[name] = _Part(settle, present)
+def register(
+    name: str,
+    settle: Callable[[Restoration, Any], None],
+    present: Callable[[], Any] = lambda: None,
+    check: Callable[[], Any] = lambda: None,
+) -> None:
+    """Done in ``AppConfig.ready()``. ``settle`` gets what ``present`` answered (JSON) before, or None; ``check``
+    raises where the restored tables are nothing that could be served."""
+    _parts[name] = _Part(settle, present, check)
 
 
 def present() -> dict[str, Any]:
@@ -50,3 +57,9 @@ def settle(restoration: Restoration) -> None:
     with transaction.atomic():
         for name, part in _parts.items():
             part.settle(restoration, restoration.present.get(name))
+
+
+def check() -> None:
+    """Whether what was settled can be served, as far as a look at it tells; raises what a request would."""
+    for part in _parts.values():
+        part.check()

@@ -1,0 +1,161 @@
+"""A gate that all processes of an installation on one machine pass, and that one of them may close.
+
+While it is closed requests are answered with 503, and what was begun before has come to its end: in every
+process, whoever of them dies over it. Two locks of files do that, which the system lets go of with their
+process: one is held, shared, by every process that lets requests in; the other by whoever wants the gate
+closed. Each process looks a few times a second whether somebody does, lets nobody in any more, waits for those
+who are inside, and lets go of the first lock; who wants to be alone waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from core import background
+from core.errors import ServiceUnavailable
+
+LOOK_SECONDS = 0.2
+DRAIN_SECONDS = 60.0  # that those inside get to come to their end
+PAUSE_SECONDS = 0.02
+RETRY_AFTER = 5
+CLOSED = "The site is being restored from a backup. Please try again in a moment."
+NOT_EMPTY = "What was begun before did not come to its end within {:g} seconds. Nothing was changed; please try again."
+
+logger = logging.getLogger("fastcms.gate")
+
+
+class Closed(ServiceUnavailable):
+    default_message = CLOSED
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=RETRY_AFTER)
+
+
+def _path(which: str) -> Path:
+    """Beside the file of SQLite, for all who have it; else where the installation keeps its state."""
+    config = connections[DEFAULT_DB_ALIAS].settings_dict
+    if "sqlite" in config["ENGINE"]:
+        database = Path(str(config["NAME"]))
+        return database.with_name(f"{database.name}.{which}")
+    return Path(settings.DATA_DIR) / f"database.{which}"
+
+
+def _opened(which: str) -> IO[bytes]:
+    path = _path(which)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb+")
+
+
+def _try(file: IO[bytes], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Gate:
+    """This process's side of it, on its event loop. Before :meth:`start` it is open, and nobody else's affair.
+
+    ``inside`` are the requests that may change something; they come and go on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.inside = 0
+        self._gate: IO[bytes] | None = None
+        self._wanted: IO[bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take part; comes back when the gate is open."""
+        self._gate, self._wanted = _opened("gate"), _opened("gate-wanted")
+        while self._is_wanted() or not _try(self._gate, fcntl.LOCK_SH):
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        for file in (self._gate, self._wanted):
+            if file is not None:
+                file.close()
+        self._task = self._gate = self._wanted = None
+
+    def _is_wanted(self) -> bool:
+        assert self._wanted is not None
+        if not _try(self._wanted, fcntl.LOCK_SH):
+            return True
+        fcntl.flock(self._wanted, fcntl.LOCK_UN)
+        return False
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if self._is_wanted():
+                    await self._stand_aside()
+            except Exception:
+                logger.exception("the gate could not be looked after; it is tried again")
+
+    async def _stand_aside(self) -> None:
+        assert self._gate is not None
+        self.is_open = False
+        logger.warning("the gate is closed: requests are answered with 503")
+        try:
+            # Tasks with much to do leave the rest for later.
+            await asyncio.to_thread(background.worker.stop)
+            while self.inside and self._is_wanted():
+                await asyncio.sleep(PAUSE_SECONDS)
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            while self._is_wanted() or not _try(self._gate, fcntl.LOCK_SH):
+                await asyncio.sleep(PAUSE_SECONDS)
+            background.worker.start()
+        finally:
+            self.is_open = True
+        logger.warning("the gate is open again")
+
+
+gate = Gate()
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    """Nobody is inside, in any process, until the end of the block.
+
+    ServiceUnavailable where somebody else wants that too, or those inside stay too long.
+    """
+    with _opened("gate-wanted") as wanted, _opened("gate") as whole:
+        latest = monotonic() + 2
+        while not _try(wanted, fcntl.LOCK_EX):  # a process that looks has it for an instant
+            if monotonic() > latest:
+                raise ServiceUnavailable("Another restore is under way.")
+            sleep(PAUSE_SECONDS)
+        latest = monotonic() + DRAIN_SECONDS
+        while not _try(whole, fcntl.LOCK_EX):
+            if monotonic() > latest:
+                raise ServiceUnavailable(NOT_EMPTY.format(DRAIN_SECONDS))
+            sleep(PAUSE_SECONDS)
+        yield
+
+
+@contextmanager
+def passing() -> Iterator[bool]:
+    """For work outside of a server: whether it may be done now, and the gate stays open for it if so."""
+    with _opened("gate-wanted") as wanted, _opened("gate") as whole:
+        may = _try(wanted, fcntl.LOCK_SH) and _try(whole, fcntl.LOCK_SH)
+        fcntl.flock(wanted, fcntl.LOCK_UN)
+        yield may
