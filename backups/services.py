@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from io import SEEK_END
 from pathlib import Path
+from typing import IO, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from backups import leasing, making, snapshots, storage, workshop
+from backups import archive, leasing, making, sealing, snapshots, storage, verifying, workshop
+from backups.archive import PIECE
 from backups.leasing import Ending, Lease
 from backups.models import Backup
 from core import background, clock
@@ -73,6 +77,32 @@ def request(by: str, note: str = "", *, with_files: bool = True) -> Backup:
     return backup
 
 
+def receive(file: IO[bytes], sent_name: str, by: str) -> Backup:
+    """Take in an archive from elsewhere, after all that a restore would check has been checked; answers its row.
+
+    Raises BadArchive for what could not be restored here, Conflict while a backup is being made, NoRoom.
+    """
+    with workshop.folder(storage.folder()) as folder:
+        size = file.seek(0, SEEK_END)
+        workshop.check_room(folder, size)
+        file.seek(0)
+        path = folder / "archive"
+        with path.open("xb") as out:
+            shutil.copyfileobj(file, out, PIECE)
+            is_sealed = sealing.is_sealed(file)
+        metadata = _verified(path, folder)
+        backup = _new(by, "", Origin.UPLOAD, with_files=metadata.get("with_files") is not False)
+        backup.filename = f"{_stem(sent_name) or backup.name}{'.zip.enc' if is_sealed else '.zip'}"
+        backup.begun = backup.created
+        leasing.claim(backup)
+        backup.created = _told_moment(metadata) or backup.created
+        lease = Lease(backup, yields=False)
+        with _answering_for(backup), leasing.held(lease):
+            _finish(backup, lease, path, None)
+    logger.info("backup %s was uploaded by %s: %s bytes", backup.filename, by or "nobody known", backup.size_bytes)
+    return backup
+
+
 def make_waiting() -> None:
     """Make the backup that waits, if there is one and nobody else does."""
     waiting = leasing.under_way()
@@ -128,7 +158,7 @@ def match_storage() -> None:
         size = storage.size(name)
         if size is None or Backup.objects.filter(filename=name, status=Status.RUNNING).exists():
             continue
-        created = _moment(name) or stored[name]
+        created = moment_of(name) or stored[name]
         backup = Backup(filename=name, origin=Origin.FOUND, status=Status.COMPLETED, created=created)
         backup.size_bytes, backup.percent, backup.finished = size, 100, clock.now()
         try:
@@ -145,13 +175,42 @@ def _new(by: str, note: str, origin: str, with_files: bool) -> Backup:
     return Backup(filename=name, origin=origin, note=note, with_files=with_files, created=now, created_by=by)
 
 
-def _moment(name: str) -> datetime | None:
+def moment_of(name: str) -> datetime | None:
     """When a backup was made that has still the name which it was given."""
     found = _NAMED.match(name)
     try:
         return datetime.strptime(f"{found[1]} +0000", "%Y%m%d_%H%M%S %z") if found else None
     except ValueError:
         return None
+
+
+def _stem(sent: str) -> str:
+    """What an uploaded archive is called, without its suffix, where that can be a name here; else nothing."""
+    name = sent.removesuffix(".enc").removesuffix(".zip")
+    return name if storage.NAME.fullmatch(f"{name}.zip") else ""
+
+
+def _told_moment(metadata: Mapping[str, Any]) -> datetime | None:
+    """When a backup was made, by what it says of itself."""
+    try:
+        moment = datetime.fromisoformat(str(metadata.get("created")))
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+def _verified(path: Path, folder: Path) -> Mapping[str, Any]:
+    """Check an archive as before a restore; answers its metadata. BadArchive where it is not as it says."""
+    with archive.reading(path) as found:
+        contents = verifying.contents(found, path.stat().st_size)
+        workshop.check_room(folder, contents.database.size)
+        verifying.extract(found, [contents.database], folder)
+        if contents.metadata["engine"] == "sqlite":
+            verifying.check_database(folder / contents.database.name)
+        for member in contents.files:
+            for _ in verifying.compared(found.pieces(member.name), member):
+                pass
+    return contents.metadata
 
 
 def _make(backup: Backup, lease: Lease, to: Path | None) -> Backup:

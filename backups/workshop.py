@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core import ids
@@ -32,15 +32,15 @@ class NoRoom(DomainError):
 def folder(beside: Path) -> Iterator[Path]:
     """A folder of one's own in ``beside``, on the same disk; NoRoom, in words, where the disk runs full meanwhile."""
     with _room(beside):
-        parent = beside / FOLDER
-        parent.mkdir(parents=True, exist_ok=True)
         sweep(beside)
-        path, handle = _made(parent)
+        path, handle = _made(beside / FOLDER)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
             os.close(handle)
+            with suppress(OSError):  # others work there
+                path.parent.rmdir()
 
 
 def sweep(beside: Path) -> None:
@@ -79,7 +79,11 @@ def place(path: Path, target: Path) -> None:
 def _made(parent: Path) -> tuple[Path, int]:
     while True:
         path = parent / ids.new_id()
-        path.mkdir()
+        try:
+            path.mkdir()
+        except FileNotFoundError:
+            parent.mkdir(parents=True, exist_ok=True)
+            continue
         handle = _held(path)
         if handle is not None:
             return path, handle  # else a sweeper was quicker
