@@ -33,6 +33,8 @@ if apps.is_installed("webhooks"):
     urlpatterns.append(path("api/v1/", include("webhooks.api.urls")))
 if apps.is_installed("realtime"):
     urlpatterns.append(path("api/v1/", include("realtime.api.urls")))
+if apps.is_installed("backups"):
+    urlpatterns.append(path("api/v1/", include("backups.api.urls")))
 
 handler400 = "core.error_pages.bad_request"
 handler403 = "core.error_pages.permission_denied"
