@@ -23,6 +23,8 @@ from accounts.shapes import RegisterSerializer
 from core import ratelimit
 from core.error_adapter import domain_error
 from core.errors import DomainError
+from settings_app import values
+from settings_app.declared import APP_NAME
 
 
 class SignInForm(AdminAuthenticationForm):
@@ -43,13 +45,16 @@ class OwnPasswordForm(AdminPasswordChangeForm):
 
 
 class CMSAdminSite(AdminSite):
-    site_header = site_title = settings.PROJECT_NAME
     index_title = "Administration"
     login_form = SignInForm
     login_template = "accounts/sign_in.html"
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [path("login/code/", never_cache(second_step.page), name="second_step"), *super().get_urls()]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        name = values.get(APP_NAME)
+        return {**super().each_context(request), "site_header": name, "site_title": name}
 
     def has_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff
@@ -68,7 +73,7 @@ class CMSAdminSite(AdminSite):
         if first_account.is_open():
             return self.set_up(request)
         try:
-            return super().login(request, {"project": settings.PROJECT_NAME, **(extra_context or {})})
+            return super().login(request, {"project": values.get(APP_NAME), **(extra_context or {})})
         except SecondFactorNeeded as needed:
             return second_step.begin(request, needed.user)
 
@@ -97,7 +102,7 @@ class CMSAdminSite(AdminSite):
             except (DomainError, ValidationError) as fault:
                 error = domain_error(fault)
         context = {
-            "project": settings.PROJECT_NAME,
+            "project": values.get(APP_NAME),
             "needs_token": settings.PRODUCTION,
             "error": error,
             "email": request.POST.get("email", ""),

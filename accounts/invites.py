@@ -56,6 +56,12 @@ def admit(code: str, email: str) -> Invite | None:
     return invite
 
 
+def role_given(invite: Invite) -> Role:
+    """What an account becomes by this invitation; where all are invited, ``default_user_role`` at least."""
+    least = Role(values.get(declared.DEFAULT_ROLE)) if mode() == declared.INVITE_ONLY else Role.USER
+    return max(Role(invite.role), least, key=lambda role: role.rank)
+
+
 def standing(code: str) -> Invite | None:
     """The invitation with this code, as long as somebody can take it up."""
     invite = Invite.objects.filter(digest=_digest(code.strip()), used_at=None).select_related("created_by").first()

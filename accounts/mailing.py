@@ -24,12 +24,14 @@ from django.core.mail import EmailMultiAlternatives
 from django.db import models, transaction
 from django.template.loader import render_to_string
 
-from accounts import realms
+from accounts import mail_server, realms
 from accounts.models import Mail
 from accounts.models.owned import Account
 from core import background, clock
 from core.errors import NotFound
 from core.mail import Failure
+from settings_app import values
+from settings_app.declared import SITE_NAME
 
 logger = logging.getLogger("fastcms.mail")
 
@@ -134,14 +136,17 @@ def _made(mail: Mail) -> EmailMultiAlternatives | None:
 
 
 def compose(name: str, address: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
-    """A mail in text and HTML from ``templates/emails/``."""
-    full = {"project": settings.PROJECT_NAME, "base_url": settings.BASE_URL, **context}
+    """A mail in text and HTML from ``templates/emails/``, to leave as the settings say now."""
+    full = {"project": values.get(SITE_NAME), "base_url": settings.BASE_URL, **context}
+    sender = mail_server.sender()
     message = EmailMultiAlternatives(
         " ".join(render_to_string(f"emails/{name}.subject.txt", full).split()),
         render_to_string(f"emails/{name}.txt", full),
+        sender,
         to=[address],
+        connection=mail_server.connection(),
         headers={
-            "Message-ID": make_msgid(domain=parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]),
+            "Message-ID": make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2]),
             "Auto-Submitted": "auto-generated",  # so nobody's holiday notice answers
         },
     )

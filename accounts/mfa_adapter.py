@@ -7,6 +7,8 @@ from io import BytesIO
 from allauth.mfa.adapter import DefaultMFAAdapter
 
 from core import secret_box
+from settings_app import values
+from settings_app.declared import SITE_NAME
 
 
 class Adapter(DefaultMFAAdapter):
@@ -15,6 +17,9 @@ class Adapter(DefaultMFAAdapter):
 
     def decrypt(self, encrypted_text: str) -> str:
         return secret_box.unseal(encrypted_text)
+
+    def get_totp_issuer(self) -> str:
+        return str(values.get(SITE_NAME))
 
     def build_totp_svg(self, url: str) -> str:
         import qrcode  # not needed before somebody sets up an app

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
 
-from django.conf import settings
 from django.core.exceptions import ValidationError as InvalidAddress
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -36,6 +35,8 @@ from core import ratelimit
 from core.addresses import email_address
 from core.errors import BadRequest, DomainError, NotFound
 from core.routes import route
+from settings_app import values
+from settings_app.declared import SITE_NAME
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 DIFFERENT = "The two passwords differ."
@@ -63,7 +64,7 @@ class Page(View):
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
         """HTML that takes nothing from anywhere and tells no other site where it is."""
         text = render_to_string(
-            f"accounts/{template}.html", {"project": settings.PROJECT_NAME, "title": self.title, **context}
+            f"accounts/{template}.html", {"project": values.get(SITE_NAME), "title": self.title, **context}
         )
         hashes = [b64encode(sha256(style.encode()).digest()).decode() for style in _STYLE.findall(text)]
         styles = " ".join(f"'sha256-{digest}'" for digest in hashes)
@@ -248,7 +249,7 @@ class RegisterPage(Page):
         except DomainError as fault:
             return self.form(given, fault.fields or {"": [fault.message]}, fault.status)
         return self.message(
-            f"Welcome to {settings.PROJECT_NAME}",
+            f"Welcome to {values.get(SITE_NAME)}",
             f"Your account {account.email} is made.",
             "To verify that the address is yours, follow the link in the mail that we have just sent.",
             then=_next(account),

@@ -20,6 +20,8 @@ from accounts import realms, two_factor
 from accounts.models import Challenge, User
 from core import clock
 from core.errors import DomainError, RateLimited
+from settings_app import values
+from settings_app.declared import APP_NAME
 
 _PENDING = "second_step"  # in the session: {challenge, by_mail, next}
 OVER = "This took too long, or too many tries. Please sign in again."
@@ -72,7 +74,7 @@ def _form(request: HttpRequest, pending: dict[str, Any], found: Challenge, error
     account = realms.staff().get(found.account_id)
     pause = found.sent + two_factor.PAUSE - clock.now()
     context = {
-        "project": settings.PROJECT_NAME,
+        "project": values.get(APP_NAME),
         "by_mail": pending["by_mail"],
         "recovery": "recovery" in request.GET and not pending["by_mail"],
         "email": _hint(account.email) if account else "",

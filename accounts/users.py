@@ -65,7 +65,7 @@ class Users(Realm):
             admission = None if principal.is_admin else invites.admit(code, user.email)
             check_free(user)
             if admission is not None:
-                user.role = max(Role(user.role), Role(admission.role), key=lambda role: role.rank)
+                user.role = max(Role(user.role), invites.role_given(admission), key=lambda role: role.rank)
                 user.used_invite_code = code
             _insert(user)
             if admission is not None:
@@ -89,7 +89,7 @@ class Users(Realm):
             check_free(user)
             admission = invites.admit(invite_code, user.email)
             if admission is not None:
-                user.role, user.used_invite_code = admission.role, invite_code
+                user.role, user.used_invite_code = invites.role_given(admission), invite_code
             _insert(user)
             if admission is not None:
                 invites.use(admission, user)

@@ -17,6 +17,8 @@ from core.asgi import Headers
 from core.errors import MethodNotAllowed, NotFound
 from core.routes import route
 from core.version import VERSION
+from settings_app import seen
+from settings_app.declared import APP_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def health() -> tuple[dict[str, Any], bool]:
     return {
         "status": "healthy",
         "message": "Service is running",
-        "service": settings.PROJECT_NAME,
+        "service": seen.value(APP_NAME),
         "version": VERSION,
         "environment": settings.ENV,
         "timestamp": clock.isoformat(clock.now()),
@@ -99,7 +101,7 @@ def info() -> tuple[dict[str, Any], bool]:
     if settings.PRODUCTION:
         raise NotFound
     return {
-        "service": settings.PROJECT_NAME,
+        "service": seen.value(APP_NAME),
         "version": VERSION,
         "environment": settings.ENV,
         "debug": settings.DEBUG,

@@ -16,14 +16,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from django.conf import settings
 from django.template import loader
 from django.urls import Resolver404, resolve
 from django.utils.http import urlencode
 from rest_framework import renderers
 from rest_framework.request import Request, override_method
 
-from core import json
+from core import json, project
 from core.html_forms import Box, boxes, sample
 from core.json_html import json_html
 
@@ -64,7 +63,7 @@ class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
         forms = [self._form(value, view, request, response, method) for method in ("POST", "PUT")] if found else []
         extra = view.get_extra_action_url_map() if found and hasattr(view, "get_extra_action_url_map") else {}
         return {
-            "project": settings.PROJECT_NAME,
+            "project": project.name(),
             "view": view,
             "name": getattr(view, "heading", None) or self.get_name(view),
             "description": _description(view),

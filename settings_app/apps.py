@@ -8,8 +8,9 @@ class SettingsAppConfig(AppConfig):
     verbose_name = "Settings"
 
     def ready(self) -> None:
-        from settings_app import declared, registry
+        from settings_app import declared, following, registry
         from settings_app.themes import selectors
 
         declared.declare_settings()
+        following.follow()
         registry.declare(selectors.setting())

@@ -39,7 +39,7 @@ class Setting:
     environment says. ``check`` answers what is wrong with a value in a sentence, else an empty
     text. A ``secret`` is a string that is encrypted at rest and shown to nobody; what is
     ``public`` anybody may read under ``/api/cms/public/``. What could be turned into somebody
-    else's rights is for superadmins to change (``guarded``).
+    else's rights is for superadmins to change (``guarded``). A change ends what was set for ``forgets``.
     """
 
     key: str
@@ -54,6 +54,7 @@ class Setting:
     secret: bool = False
     public: bool = False
     guarded: bool = False
+    forgets: tuple[str, ...] = ()
     check: Callable[[Any], str] | None = None
 
     @property

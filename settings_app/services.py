@@ -67,6 +67,8 @@ def put(
             raise ValidationFailed(fields={"value": ["There is no secret that could stay as it is."]})
         if not is_kept:
             value = _accepted(value, setting, is_secret)
+            if setting and setting.forgets and (row is None or row.value != value):
+                CmsSetting.objects.filter(key__in=setting.forgets).delete()
             row = row or _new(key, setting)
             row.value, row.secret = value, is_secret
             row.type = setting.type if setting else "string" if is_secret else type or type_of(value)
@@ -106,6 +108,8 @@ def remove(key: str) -> None:
     with transaction.atomic():
         if not CmsSetting.objects.filter(key=key).delete()[0]:
             raise NotFound(NOT_FOUND)
+        if key in registry.known:
+            CmsSetting.objects.filter(key__in=registry.known[key].forgets).delete()
         _tell([key])
 
 

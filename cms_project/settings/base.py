@@ -129,7 +129,6 @@ if PASSWORD_REJECT_COMMON:
 
 # Of allauth we use the tables and the arithmetic of authenticator apps, not its pages.
 MFA_ADAPTER = "accounts.mfa_adapter.Adapter"
-MFA_TOTP_ISSUER = PROJECT_NAME
 MFA_TOTP_TOLERANCE = 1  # steps of 30 s that a phone's clock may be off
 
 SESSION_COOKIE_HTTPONLY = True

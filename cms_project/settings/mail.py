@@ -54,6 +54,9 @@ EMAIL_HOST_PASSWORD = read(str, "", "SMTP_PASSWORD")
 EMAIL_USE_SSL = EMAIL_PORT == 465  # TLS from the first byte; elsewhere it begins by STARTTLS
 EMAIL_USE_TLS = read(flag, True, "SMTP_TLS") and not EMAIL_USE_SSL
 
+# A mail server that a setting names (smtp_host) is on the public internet; with this it may be anywhere.
+SMTP_ALLOW_PRIVATE = read(flag, False, "SMTP_ALLOW_PRIVATE")
+
 # Links in our mails are secrets, which a provider's click tracking would rewrite.
 _UNTRACKED = {"track_clicks": False, "track_opens": False}
 ANYMAIL: dict[str, Any] = {"REQUESTS_TIMEOUT": EMAIL_TIMEOUT}

@@ -13,7 +13,8 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError
 from django.core.validators import validate_email
 
-from accounts import mailing
+from accounts import mail_server, mailing
+from accounts.mail_server import NotPublic, Server
 
 
 class Command(BaseCommand):
@@ -28,36 +29,39 @@ class Command(BaseCommand):
             validate_email(address)
         except ValidationError as fault:
             raise CommandError(f"{address!r} is not an e-mail address.") from fault
-        way = _way()
-        self.stdout.write(f"Sending to {address} by {way}, from {settings.DEFAULT_FROM_EMAIL} …")
+        server, sender = mail_server.server(), mail_server.sender()
+        way = _way(server)
+        self.stdout.write(f"Sending to {address} by {way}, from {sender} …")
         self.stdout.flush()
-        message = mailing.compose("test", address, {"way": way, "sender": settings.DEFAULT_FROM_EMAIL})
+        message = mailing.compose("test", address, {"way": way, "sender": sender})
         try:
             message.send()
         except Exception as fault:
-            raise CommandError(f"{type(fault).__name__}: {fault}\n{hint(fault)}".rstrip()) from fault
-        if settings.EMAIL_PROVIDER == "console":
+            raise CommandError(f"{type(fault).__name__}: {fault}\n{hint(fault, server, sender)}".rstrip()) from fault
+        if server.provider == "console":
             self.stdout.write("No mail server is set (SMTP_HOST, or EMAIL_PROVIDER), so nobody gets this mail.")
         else:
             self.stdout.write("Sent: the server has taken it. If it does not arrive, look into the spam folder.")
 
 
-def _way() -> str:
-    match settings.EMAIL_PROVIDER:
+def _way(server: Server) -> str:
+    match server.provider:
         case "smtp":
-            tls = "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else "no encryption"
-            user = f" as {settings.EMAIL_HOST_USER}" if settings.EMAIL_HOST_USER else ""
-            return f"SMTP to {settings.EMAIL_HOST}:{settings.EMAIL_PORT} ({tls}){user}"
+            tls = "TLS" if server.is_smtps else "STARTTLS" if server.tls else "no encryption"
+            user = f" as {server.user}" if server.user else ""
+            return f"SMTP to {server.host}:{server.port} ({tls}){user}"
         case "console":
             return f"the console and {settings.EMAIL_FILE_PATH}"
         case provider:
             return f"the API of {provider}"
 
 
-def hint(fault: Exception) -> str:
+def hint(fault: Exception, server: Server, sender: str) -> str:
     """What to do about it, in words; empty where we know no better than the error."""
-    host, port = settings.EMAIL_HOST, settings.EMAIL_PORT
+    host, port = server.host, server.port
     match fault:
+        case NotPublic():
+            return "The environment may name any server (SMTP_HOST); a setting one that everybody can reach."
         case socket.gaierror():
             return f"There is no server called {host!r}: check SMTP_HOST."
         case ssl.SSLCertVerificationError():
@@ -83,7 +87,7 @@ def hint(fault: Exception) -> str:
             )
         case smtplib.SMTPSenderRefused():
             return (
-                f"The server does not take mail from {settings.DEFAULT_FROM_EMAIL}: check SMTP_FROM_EMAIL. It may "
+                f"The server does not take mail from {sender}: check SMTP_FROM_EMAIL. It may "
                 "want SMTP_USER and SMTP_PASSWORD first, or STARTTLS (SMTP_TLS=true)."
             )
         case smtplib.SMTPRecipientsRefused():

@@ -15,6 +15,8 @@ from collections_app.api.openapi.parts import Json
 from collections_app.api.openapi.records import RecordsOf
 from collections_app.schema.snapshot import Snapshot
 from core import json
+from settings_app import values
+from settings_app.declared import APP_NAME
 
 # Audiences that differ are few; but a rule that names single accounts must not fill the memory.
 MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -40,21 +42,22 @@ class Document:
 
 def document(snapshot: Snapshot, audience: Audience, media: str = "json") -> Document:
     """OpenAPI 3.1 of the snapshot for this audience, as ``json`` or ``yaml``."""
-    kept: dict[tuple[Audience, str], Document] = snapshot.memo.setdefault("openapi", {})
-    found = kept.get((audience, media))
+    kept: dict[tuple[Audience, str, str], Document] = snapshot.memo.setdefault("openapi", {})
+    title = values.get(APP_NAME)
+    found = kept.get((audience, media, title))
     if found is None:
-        content = build(snapshot, audience)
+        content = build(snapshot, audience, title)
         body = json.dumps(content) if media == "json" else _yaml(content)
         found = Document(body, f'"{hashlib.blake2b(body, digest_size=10).hexdigest()}"')
         for oldest in list(kept):
             if sum(len(other.body) for other in list(kept.values())) + len(body) <= MAX_KEPT_BYTES:
                 break
             kept.pop(oldest, None)
-        kept[(audience, media)] = found
+        kept[(audience, media, title)] = found
     return found
 
 
-def build(snapshot: Snapshot, audience: Audience) -> Json:
+def build(snapshot: Snapshot, audience: Audience, title: str) -> Json:
     """The document as plain values."""
     others, shared = fixed(), parts.components()
     paths = {**others["paths"], **definitions.paths(audience)}
@@ -67,7 +70,7 @@ def build(snapshot: Snapshot, audience: Audience) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": settings.PROJECT_NAME,
+            "title": title,
             "version": settings.SPECTACULAR_SETTINGS["VERSION"],
             "description": _DESCRIPTION,
         },

@@ -11,6 +11,8 @@ from collections_app.api.openapi.audience import audience_of
 from collections_app.api.openapi.document import build
 from collections_app.api.openapi.parts import Json
 from collections_app.schema import registry
+from settings_app import values
+from settings_app.declared import APP_NAME
 
 
 class LiveGenerator(SchemaGenerator):
@@ -18,4 +20,4 @@ class LiveGenerator(SchemaGenerator):
 
     def get_schema(self, request: Any = None, public: bool = False) -> Json:
         snapshot = registry.latest()
-        return build(snapshot, audience_of(SYSTEM if request is None else request.user, snapshot))
+        return build(snapshot, audience_of(SYSTEM if request is None else request.user, snapshot), values.get(APP_NAME))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,8 +18,10 @@ from collections_app.api.openapi.audience import audience_of
 from collections_app.api.openapi.document import document
 from collections_app.schema import registry
 from core.drf import JSONRenderer
-from core.errors import BadRequest
+from core.errors import BadRequest, NotFound
 from core.query_string import parse_query_string
+from settings_app import values
+from settings_app.declared import API_DOCS, APP_NAME
 
 # Nothing on these pages comes from elsewhere, and this holds them to it.
 _POLICY = (
@@ -65,6 +66,7 @@ class SchemaView(APIView):
         return super().perform_content_negotiation(request, force)
 
     def get(self, request: Request) -> Response:
+        _require_open(is_admin=principal(request).is_admin)
         parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
         if parameters.pop("format", "json") not in ("json", "yaml"):
             raise BadRequest("format: json or yaml.")
@@ -92,7 +94,15 @@ def redoc(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, template: str) -> HttpResponse:
-    context = {"title": settings.PROJECT_NAME, "schema_url": reverse("openapi-schema")}
+    user = getattr(request, "user", None)  # there, where somebody may have signed in to the admin
+    _require_open(is_admin=user is not None and user.is_active and user.is_staff)
+    context = {"title": values.get(APP_NAME), "schema_url": reverse("openapi-schema")}
     response = render(request, template, context)
     response.headers["Content-Security-Policy"] = _POLICY
     return response
+
+
+def _require_open(*, is_admin: bool) -> None:
+    """NotFound where the documents are for admins only, and this is none."""
+    if not is_admin and not values.get(API_DOCS):
+        raise NotFound
