@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.api import enveloped
+from accounts.api import enveloped, themes
 from core.routes import route
 
 urlpatterns = [
@@ -13,5 +13,6 @@ urlpatterns = [
     route("admin/users", enveloped.UsersView.as_view()),
     route("admin/invites", enveloped.InvitesView.as_view()),
     route("admin/invites/<invite_id>", enveloped.InviteView.as_view()),
+    route("themes/user/<user_id>/preference", themes.EnvelopedPreferenceView.as_view()),
     route("cms/registration-mode", enveloped.RegistrationModeView.as_view()),
 ]

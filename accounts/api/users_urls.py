@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounts.api import invites, users
+from accounts.api import invites, themes, users
 from core.routes import route
 
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     route("users/update/<user_id>/role", users.UserRoleView.as_view()),
     route("users/delete/<user_id>", users.DeleteUserView.as_view()),
     route("users/<user_id>", users.SeeUserView.as_view()),
+    route("themes/user/<user_id>/preference", themes.PreferenceView.as_view()),
     route("invites", invites.InvitesView.as_view()),
     route("invites/<invite_id>", invites.InviteView.as_view()),
 ]

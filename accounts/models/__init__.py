@@ -5,6 +5,7 @@ from accounts.models.identities import ExternalIdentity
 from accounts.models.invites import Invite
 from accounts.models.mails import Mail
 from accounts.models.one_time import Challenge, OneTimeToken, SetupToken
+from accounts.models.preferences import ThemePreference
 from accounts.models.sign_ins import SignIn
 from accounts.models.two_factor import SecondFactor
 from accounts.models.users import Role, User, UserManager, credential_stamp, new_token_key, normalise_email
@@ -20,6 +21,7 @@ __all__ = [
     "SecondFactor",
     "SetupToken",
     "SignIn",
+    "ThemePreference",
     "User",
     "UserManager",
     "credential_stamp",

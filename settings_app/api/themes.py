@@ -29,7 +29,7 @@ _FLAG = {"type": "boolean"}
 _MOMENT = {"type": "string", "format": "date-time"}
 _SETTINGS: dict[str, Any] = {"type": "object", "description": "By key; keys of front ends' own are among them."}
 _WARNINGS: dict[str, Any] = {"type": "array", "items": _TEXT, "description": "Pairs of colours that are hard to read."}
-_NAMED: dict[str, Any] = {
+NAMED: dict[str, Any] = {
     "type": "object",
     "properties": dict.fromkeys(("id", "name", "description"), _TEXT),
     "required": ["id", "name", "description"],
@@ -37,7 +37,7 @@ _NAMED: dict[str, Any] = {
 THEME: dict[str, Any] = {
     "type": "object",
     "properties": {
-        **_NAMED["properties"],
+        **NAMED["properties"],
         **dict.fromkeys(("is_active", "is_default"), _FLAG),
         "created_by": {"type": ["string", "null"]},
         **dict.fromkeys(("created_at", "updated_at"), _MOMENT),
@@ -51,7 +51,7 @@ _WHOLE: dict[str, Any] = {
 }
 _ACTIVE: dict[str, Any] = {
     "type": "object",
-    "properties": {"theme": _NAMED, "settings": _SETTINGS},
+    "properties": {"theme": NAMED, "settings": _SETTINGS},
     "required": ["theme", "settings"],
 }
 _DELETED: dict[str, Any] = {
@@ -225,7 +225,7 @@ class ActiveThemeView(ThemeView):
         data = {"theme": named_json(theme), "settings": theme.values()}
         return self.shown(data, "Active theme retrieved successfully")
 
-    @extend_schema(responses={200: _NAMED})
+    @extend_schema(responses={200: NAMED})
     def put(self, request: Request) -> Response:
         theme = services.activate(self.cleaned(request)["theme_id"], by=caller(request).id)
         return self.shown(named_json(theme), "Active theme updated successfully")
