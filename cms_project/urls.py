@@ -24,6 +24,7 @@ urlpatterns = [
     path("api/cms/", include("settings_app.api.enveloped_urls")),
     path("", include("settings_app.api.themes_urls")),
     path("api/v1/", include("collections_app.api.urls")),
+    path("api/", include("collections_app.api.enveloped_urls")),
     path("api/v1/", include("collections_app.api.files_urls")),
     path("", include("collections_app.api.docs_urls")),
     path("admin/", admin.site.urls),

@@ -77,6 +77,12 @@ class SQLite:
     def list_length(self, sql: str) -> str:
         return f"json_array_length({sql})"
 
+    def holds_any(self, sql: str, count: int) -> str:
+        """Whether a JSON value is a list with one of so many texts in it."""
+        marks = ", ".join(["?"] * count)
+        held = f"SELECT 1 FROM json_each({sql}) AS j WHERE j.type = 'text' AND j.value IN ({marks})"
+        return f"(json_type({sql}) = 'array' AND EXISTS ({held}))"
+
     def text(self, sql: str) -> str:
         """Text that compares by code point."""
         return sql
@@ -121,6 +127,9 @@ class PostgreSQL(SQLite):
 
     def list_length(self, sql: str) -> str:
         return f"jsonb_array_length({sql})"
+
+    def holds_any(self, sql: str, count: int) -> str:
+        return f"(jsonb_typeof({sql}) = 'array' AND {sql} ?| ARRAY[{', '.join(['%s'] * count)}]::text[])"
 
     def text(self, sql: str) -> str:
         return f'{sql} COLLATE "C"'

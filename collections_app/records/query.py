@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dc_field
 from functools import lru_cache
@@ -42,7 +42,7 @@ Tree = dict[str, Any]
 @dataclass(slots=True)
 class Query:
     """Checked parameters, shared by all who ask the same. ``cursor`` is None for numbered pages,
-    "" for the first by cursor."""
+    "" for the first by cursor. ``holding`` are JSON fields and texts, one of which has to be in their list."""
 
     page: int = 1
     per_page: int = DEFAULT_PER_PAGE
@@ -53,6 +53,7 @@ class Query:
     expand: Tree = dc_field(default_factory=dict)
     skip_total: bool = False
     cursor: str | None = None
+    holding: Mapping[str, Sequence[str]] = dc_field(default_factory=dict)
     raw: Mapping[str, str] = dc_field(default_factory=dict)
 
 

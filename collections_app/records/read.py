@@ -249,6 +249,10 @@ def _where(collection: CollectionDef, query: Query, env: RuleEnv, snapshot: Snap
         sql, values = searching.condition(collection, query.search, admin=env.principal.is_admin)
         where.append(sql)
         params += values
+    for name, texts in query.holding.items():
+        sql, values = searching.holding(collection, name, texts, admin=env.principal.is_admin)
+        where.append(sql)
+        params += values
     return where, params
 
 

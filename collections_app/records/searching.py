@@ -1,7 +1,8 @@
-"""``search=``: the text anywhere, whatever its case, in every readable text field."""
+"""``search=``: the text anywhere, whatever its case, in every readable text field; and what a list holds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from collections_app import dialects
@@ -9,6 +10,7 @@ from collections_app.dialects import quote
 from collections_app.records.codec import visible_fields
 from collections_app.schema import search_index
 from collections_app.schema.definition import CollectionDef
+from core.errors import BadRequest
 
 
 def condition(collection: CollectionDef, needle: str, *, admin: bool) -> tuple[str, list[Any]]:
@@ -31,3 +33,12 @@ def condition(collection: CollectionDef, needle: str, *, admin: bool) -> tuple[s
         parts.append(dialect.contains(f"t.{quote(field.column)}", dialect.placeholder))
         params.append(dialect.contains_param(needle))
     return "(" + " OR ".join(parts) + ")", params
+
+
+def holding(collection: CollectionDef, name: str, texts: Sequence[str], *, admin: bool) -> tuple[str, list[Any]]:
+    """SQL over the alias ``t``: the JSON field is a list that holds one of the texts. BadRequest for
+    what is no JSON field that the caller may read."""
+    found = next((field for field in visible_fields(collection, admin=admin) if field.name == name), None)
+    if found is None or found.value != "json":
+        raise BadRequest(f"There is no list {name!r} to look into.")
+    return dialects.current().holds_any(f"t.{quote(found.column)}", len(texts)), list(texts)
