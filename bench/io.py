@@ -37,6 +37,7 @@ def _ours(records: list[dict[str, Any]]) -> list[Row]:
     from accounts.principals import SYSTEM, Principal
     from bench import shop
     from collections_app.io import exports, imports
+    from collections_app.io.options import Options
     from collections_app.models import Event
     from collections_app.records import operations
     from collections_app.records.operations import Call
@@ -49,7 +50,7 @@ def _ours(records: list[dict[str, Any]]) -> list[Row]:
     raw = _csv(records)
     events = Event.objects.count()
     began = time.perf_counter()
-    report = imports.run(Call(principal=member, method="POST"), "things", "csv", io.BytesIO(raw), imports.Options())
+    report = imports.run(Call(principal=member, method="POST"), "things", "csv", io.BytesIO(raw), Options())
     imported = time.perf_counter() - began
     if report.imported != ROWS or Event.objects.count() - events != ROWS:
         raise RuntimeError(f"{report.imported} rows instead of {ROWS}: {report.errors[:3]}")

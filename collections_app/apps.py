@@ -19,7 +19,7 @@ class CollectionsConfig(AppConfig):
         from collections_app.auth import realm
         from collections_app.auth import tokens as record_tokens
         from collections_app.files import staging, uses
-        from collections_app.io import imports
+        from collections_app.io import options as import_options
         from collections_app.jobs import services as jobs
         from collections_app.schema import naming
         from core import background, restored
@@ -29,7 +29,7 @@ class CollectionsConfig(AppConfig):
         events.appended.connect(event_bell.tell_others, dispatch_uid="collections.tell_others")
         settings_signals.changed.connect(event_bell.tell_others, dispatch_uid="collections.tell_others_of_settings")
         event_retention.declare_settings()
-        imports.declare_settings()
+        import_options.declare_settings()
         staging.declare_settings()
         background.register(event_retention.TASK, "collections_app.tasks.trim_events", every=3600)
         background.register(uses.TASK, "collections_app.tasks.remove_files", every=3600)

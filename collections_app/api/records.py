@@ -20,6 +20,7 @@ from accounts.scopes import Keys
 from collections_app.api import forms, serializers, uploads
 from collections_app.api.calls import body_of, call_of, respond
 from collections_app.io import exports, imports
+from collections_app.io import options as import_options
 from collections_app.jobs import services as jobs
 from collections_app.records import access, operations
 from collections_app.records.operations import Call
@@ -102,9 +103,9 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
     def import_(self, request: Request, collection: str, kind: str) -> Response:
         """Create records from a file, or change those that its rows are about."""
         call = call_of(request)
-        raw = known_parameters(call.query_string, imports.PARAMETERS)
-        chosen, file = imports.options(raw), imports.file_of(request.FILES, request.data)
-        job = jobs.import_later(call, collection, kind, file, chosen, imports.in_background(raw))
+        raw = known_parameters(call.query_string, import_options.PARAMETERS)
+        chosen, file = import_options.options(raw), import_options.file_of(request.FILES, request.data)
+        job = jobs.import_later(call, collection, kind, file, chosen, import_options.in_background(raw))
         if job is not None:
             shown = jobs.as_json(job, registry.latest())
             return Response({"job": shown}, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})

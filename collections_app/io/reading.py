@@ -12,6 +12,7 @@ from collections_app.io import cells
 from core.errors import BadRequest, ValidationFailed
 from core.json import loads
 
+KINDS = ("csv", "json", "xlsx")
 MAX_COLUMNS = 1000
 MAX_CELL = 10_000_000  # characters
 MAX_NESTS = 10_000_000  # lists and objects of a JSON file, records among them

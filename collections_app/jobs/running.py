@@ -20,7 +20,8 @@ from typing import IO, Any
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, models
 
 from collections_app.io import imports, reading
-from collections_app.io.imports import Options, Report
+from collections_app.io.options import Options
+from collections_app.io.report import Report
 from collections_app.jobs import files, owners, sweeping
 from collections_app.jobs.models import Job
 from collections_app.records.operations import Call

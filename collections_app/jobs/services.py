@@ -10,6 +10,7 @@ from django.db import models, transaction
 
 from accounts.principals import Principal
 from collections_app.io import imports
+from collections_app.io.options import Options
 from collections_app.jobs import files
 from collections_app.jobs.models import Job
 from collections_app.records.operations import Call
@@ -23,9 +24,7 @@ MOST = 20  # unfinished jobs of one owner
 UNFINISHED = (Job.State.QUEUED, Job.State.RUNNING)
 
 
-def import_later(
-    call: Call, name: str, kind: str, file: IO[bytes], chosen: imports.Options, asked: bool | None
-) -> Job | None:
+def import_later(call: Call, name: str, kind: str, file: IO[bytes], chosen: Options, asked: bool | None) -> Job | None:
     """A job that imports the file; None where it is small, and nobody asked for one.
 
     ``asked`` is what the caller wants, None where that is for us to say. What can be known without

@@ -20,6 +20,7 @@ from accounts.models import User
 from accounts.principals import SYSTEM
 from collections_app.dialects import quote
 from collections_app.io import cells, exports, imports, reading
+from collections_app.io.options import Options
 from collections_app.records.operations import Call
 from collections_app.schema import fields as field_types
 from collections_app.schema import registry
@@ -97,7 +98,7 @@ def test_every_value_of_every_type_comes_back_as_it_was(kind: str, everything: A
         raw = b"".join(made_file.chunks)
         made_file.chunks.close()  # type: ignore[attr-defined]
         connection.cursor().execute(f"DELETE FROM {table}")
-        options = imports.Options(match="id")
+        options = Options(match="id")
         report = imports.run(Call(principal=SYSTEM, method="POST"), "all_types", kind, io.BytesIO(raw), options)
         assert report.errors == [] and report.imported == len(before)
         for record in records("all_types").items():
@@ -146,7 +147,7 @@ def test_a_table_of_any_make_is_read_cell_by_cell(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from(imports.KINDS))
+@given(st.binary(max_size=200), st.sampled_from(reading.KINDS))
 def test_no_bytes_whatever_are_worse_than_refused(raw: bytes, kind: str) -> None:
     for given_bytes in (raw, b"a,b\n" + raw, b'[{"a": ' + raw):
         with suppress(BadRequest, ValidationFailed):

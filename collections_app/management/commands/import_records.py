@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from accounts.principals import SYSTEM
 from collections_app.io import imports, reading
-from collections_app.io.imports import Report
+from collections_app.io.options import Options
+from collections_app.io.options import options as options_of
+from collections_app.io.report import Report
 from collections_app.records.operations import Call
 from core.errors import DomainError, ValidationFailed
 
@@ -39,7 +41,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("collection", metavar="COLLECTION", help="its name or id")
         parser.add_argument("file", metavar="FILE", help="CSV, JSON or Excel")
-        parser.add_argument("--format", choices=imports.KINDS, help="by the file's name without it")
+        parser.add_argument("--format", choices=reading.KINDS, help="by the file's name without it")
         parser.add_argument(
             "--match", default="", metavar="FIELD", help="id or a unique field: such rows change records"
         )
@@ -50,11 +52,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, collection: str, file: str, **options: Any) -> None:
         kind = options["format"] or Path(file).suffix[1:].lower()
-        if kind not in imports.KINDS:
-            raise CommandError(f"What is {file}? Say --format {' or '.join(imports.KINDS)}.")
+        if kind not in reading.KINDS:
+            raise CommandError(f"What is {file}? Say --format {' or '.join(reading.KINDS)}.")
         flags = {key: "true" for key in ("atomic", "dry_run", "skip_validation") if options[key]}
         try:
-            chosen = imports.options({**flags, "match": options["match"], "map": options["map"]})
+            chosen = options_of({**flags, "match": options["match"], "map": options["map"]})
             report = self._import(collection, kind, Path(file), chosen)
         except OSError as fault:
             raise CommandError(f"{file}: {fault.strerror}") from fault
@@ -72,7 +74,7 @@ class Command(BaseCommand):
         if report.failed:
             sys.exit(1)
 
-    def _import(self, collection: str, kind: str, path: Path, chosen: imports.Options) -> Report:
+    def _import(self, collection: str, kind: str, path: Path, chosen: Options) -> Report:
         call = Call(principal=SYSTEM, method="POST")
         with path.open("rb") as file:
             imports.look(call, collection, kind, file, chosen, 0)
