@@ -1,13 +1,14 @@
 """What every HTTP request passes, whoever answers it: plain ASGI around all of them, done once.
 
 On the way in: request id, the true client behind trusted proxies, host name, HTTPS, CORS,
-rate limit. On the way out: request id, time, limits, security headers, CORS, and a line in
+rate limit, maintenance. On the way out: request id, time, limits, security headers, CORS, and a line in
 the access log. All of it costs every request, so each is a few instructions where it
 has nothing to do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter, time
@@ -17,6 +18,7 @@ from urllib.parse import quote
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.conf import settings
 
+from cms_project.maintenance import Maintenance
 from core import access_log, errors, metrics, ratelimit, request_id, routes
 from core.admission import Admission, headers_of, host_asked_for, printable_path, see_through
 from core.asgi import Headers, refusal, send_answer
@@ -25,7 +27,6 @@ from core.gate import Closed, gate
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-SLOW_SECONDS = 1.0
 SECURITY_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -57,9 +58,9 @@ class Front:
         self._hosts, self._proxies, self._cors = admission.hosts, admission.proxies, admission.cors
         self._counters = admission.counters
         self._unlimited = ("/health/", "/api/v1/health/", "/metrics/", settings.STATIC_URL)
+        self.maintenance = Maintenance(self._unlimited)
         self._untouched: tuple[int, ratelimit.Bucket | None, Headers] = 0, None, _NO_HEADERS
         self.access_log = access_log.AccessLog()
-        self._slow_seconds = settings.SLOW_REQUEST_MS / 1000
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         started = perf_counter()
@@ -98,8 +99,6 @@ class Front:
                 client[0] if client else "-",
                 scope.get("fastcms.who", ""),
             )
-            if seconds > self._slow_seconds and not answer.is_stream:
-                slow_log.warning("%s %s took %.2f s", method, printable_path(scope), seconds)
 
     async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, answer: _Answer) -> None:
         """Have it answered, inside the gate where it may change something. Who closes the gate waits outside."""
@@ -115,6 +114,7 @@ class Front:
     async def close(self) -> None:
         """Write the last lines of the access log, and let go of Redis."""
         await asyncio.to_thread(self.access_log.close)
+        self.maintenance.close()
         await self.admission.close()
 
     async def _admit(
@@ -155,6 +155,11 @@ class Front:
             if verdict.retry_after:
                 metrics.refusals.labels(bucket.name).inc()
                 return _refusal(headers, errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)}))
+        if self.maintenance.is_on and gate.is_open:
+            try:
+                await self.maintenance.admit(scope, headers)
+            except errors.ServiceUnavailable as away:
+                return _refusal(headers, away)
         return None
 
     async def _forgive(self, scope: HTTPScope, limited: ratelimit.Limited) -> None:
@@ -210,7 +215,7 @@ class _Answer:
         if self.cors is not None:
             headers += self.cors
             vary_by_origin(headers)
-        if spent > SLOW_SECONDS:
+        if spent * 1000 > settings.SLOW_REQUEST_MS:
             slow_log.warning("%s %s took %.2f s", self._scope["method"], printable_path(self._scope), spent)
         return headers
 

@@ -34,6 +34,7 @@ from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
+from django.utils.functional import SimpleLazyObject
 
 from core import database, errors, hashing, ratelimit, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
@@ -178,6 +179,7 @@ class DjangoHandler(BaseHandler):
             request.META["CONTENT_LENGTH"] = str(body.seek(0, SEEK_END))
             body.seek(0)
         response = self.get_response(request)
+        scope["fastcms.who"] = _who(request)  # type: ignore[typeddict-unknown-key]
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # what request_finished names as its sender
         return response
 
@@ -248,6 +250,15 @@ def _pump(
                 gone.set()
     finally:
         database.close()
+
+
+def _who(request: ASGIRequest) -> str:
+    """Whom DRF or the session has found to be asking, for the log; nobody is looked up for it."""
+    found: Any = getattr(request, "_cached_user", None) or request.__dict__.get("user")
+    if found is None or isinstance(found, SimpleLazyObject):
+        return ""
+    collection, name = getattr(found, "collection", "users"), getattr(found, "id", None) or getattr(found, "pk", None)
+    return f"{collection}/{name}" if name else ""
 
 
 def _is_failed_login(path: str, status: int) -> bool:

@@ -35,6 +35,7 @@ class Sockets:
 
     def __init__(self, app: Application, front: Front) -> None:
         self._app, self._admission, self._access_log = app, front.admission, front.access_log
+        self._maintenance = front.maintenance
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         started = perf_counter()
@@ -62,13 +63,12 @@ class Sockets:
             elif wire.is_open:
                 await wire({"type": "websocket.close", "code": 1011})
         finally:
-            if self._access_log is not None:
-                spent = (perf_counter() - started) * 1000
-                client = _client(scope) or "-"
-                self._access_log.add("WEBSOCKET", printable_path(scope), wire.status, spent, given_id, client)
+            spent = (perf_counter() - started) * 1000
+            client = _client(scope) or "-"
+            self._access_log.add("WEBSOCKET", printable_path(scope), wire.status, spent, given_id, client)
 
     async def _admit(self, scope: Any, headers: Mapping[bytes, bytes]) -> None:
-        """Raises BadRequest, Forbidden, RateLimited for a handshake that goes no further."""
+        """Raises BadRequest, Forbidden, RateLimited, ServiceUnavailable for a handshake that goes no further."""
         admission = self._admission
         if admission.proxies is not None:
             see_through(admission.proxies, scope, headers)
@@ -87,6 +87,8 @@ class Sockets:
             if verdict.retry_after:
                 metrics.refusals.labels(bucket.name).inc()
                 raise errors.RateLimited(headers={"Retry-After": str(verdict.retry_after)})
+        if self._maintenance.is_on:
+            await self._maintenance.admit(scope, headers)
 
 
 def _client(scope: Any) -> str:

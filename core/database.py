@@ -13,6 +13,7 @@ longer ends in :class:`OverBudget`, to be run again where it may take its time.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +33,15 @@ _MAX_MEMO = 8000
 _MAX_MEMO_BYTES = 8_000_000
 _MAX_ENTRY_BYTES = 40_000
 _MAX_SLOW = 1000
+_MAX_TOLD = 1000  # characters of a slow query
 _MAX_ROWS = 2000  # of one session with a budget: they still have to become an answer
 _SLOW_SECONDS = 60.0  # until a slow statement gets another chance
 _STRIKES = 4
 _TOO_SLOW = (
     "The query took longer than {:g} seconds. Narrow it, or give the collection an index or search field for it."
 )
+
+slow_log = logging.getLogger("core.slow")
 
 Row = tuple[Any, ...]
 
@@ -82,10 +86,20 @@ def rows(sql: str, params: Sequence[Any] | None = (), *, keyed: bool = False) ->
     ``keyed``: it looks for one row by its key, and if that ever takes long, that is not its fault.
     """
     session = _here.open
+    started = monotonic()
+    found: list[Row]
     if session is not None:
-        return session.rows(sql, params, keyed=keyed)
-    found: list[Row] = execute(sql, params).fetchall()
+        found = session.rows(sql, params, keyed=keyed)
+    else:
+        found = execute(sql, params).fetchall()
+    if monotonic() - started > settings.SLOW_QUERY_MS / 1000:
+        tell_slow(sql, monotonic() - started)
     return found
+
+
+def tell_slow(sql: str, seconds: float) -> None:
+    """A note in the log; without parameters, which are somebody's data."""
+    slow_log.warning("a query took %.2f s: %s", seconds, " ".join(sql.split())[:_MAX_TOLD])
 
 
 def reading(kept: Session | None = None, budget: float | None = None) -> AbstractContextManager[Session]:

@@ -1,12 +1,24 @@
-"""Logging to the console, each line with the id of its request."""
+"""Logging to the console, each line with the id of its request, and what is noted of requests."""
 
 from __future__ import annotations
 
-from cms_project.settings.environment import flag, read
+from cms_project.settings.environment import flag, positive, read
+
+
+def log_format(raw: str) -> str:
+    if raw.lower() not in ("text", "json"):
+        raise ValueError("expected text or json")
+    return raw.lower()
+
 
 LOG_LEVEL = read(str, "INFO", "LOG_LEVEL").upper()
+LOG_FORMAT = read(log_format, "text", "LOG_FORMAT")
+SLOW_REQUEST_MS = read(positive, 1000, "SLOW_REQUEST_MS")  # until the answer began; slower ones are told
+SLOW_QUERY_MS = read(positive, 1000, "SLOW_QUERY_MS")
 
 ACCESS_LOG = read(flag, True, "ACCESS_LOG")
+
+REQUEST_LOG = read(flag, True, "REQUEST_LOG")  # a table of requests, for admins (monitoring/)
 
 METRICS_TOKEN = read(str, "", "METRICS_TOKEN")  # for whoever asks for /metrics and is no admin
 
@@ -15,11 +27,16 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "core.logs.RequestIdFilter"}, "no_query": {"()": "core.logs.NoQueryFilter"}},
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
+        "text": {
+            "()": "core.logs.TextFormatter",
+            "format": "{asctime} {levelname} {name} [{request_id}] {message}",
+            "style": "{",
+        },
+        "json": {"()": "core.logs.JSONFormatter"},
         "message": {"format": "{message}", "style": "{"},
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
         # Lines that are written already, many to a record (core/access_log.py).
         "lines": {"class": "logging.StreamHandler", "formatter": "message"},
     },

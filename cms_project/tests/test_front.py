@@ -100,7 +100,7 @@ def test_a_fault_of_the_application_is_500_with_the_one_body_and_no_detail():
 
 
 def test_a_slow_request_is_told_without_its_query(monkeypatch, caplog):
-    monkeypatch.setattr(front_module, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(front_module.settings, "SLOW_REQUEST_MS", 0)
     request(Front(Inner()), path="/slow%0Aone?token=secret")
     assert [record.getMessage().split(" took")[0] for record in caplog.records] == ["GET /slow%0Aone"]
 

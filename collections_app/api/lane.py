@@ -117,6 +117,22 @@ class Lane:
             if_match=_text(headers, b"if-match"),
             if_none_match=_text(headers, b"if-none-match"),
         )
+        try:
+            return await self._ask(scope, method, headers, operation, args, call, receive)
+        finally:
+            caller = call.principal
+            scope["fastcms.who"] = f"{caller.collection}/{caller.id}" if caller.id else ""
+
+    async def _ask(
+        self,
+        scope: Any,
+        method: str,
+        headers: Mapping[bytes, bytes],
+        operation: Callable[..., Answer],
+        args: tuple[Any, ...],
+        call: Call,
+        receive: Any,
+    ) -> Answer:
         token = _token(headers)
         if method == "GET":
             read = partial(_signed, token, call, operation, *args)

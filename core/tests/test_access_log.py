@@ -67,12 +67,12 @@ def test_closing_at_the_very_moment_of_writing_ends_the_thread(kept, monkeypatch
             closer.start()
             super().wait(10)
             deadline = time.monotonic() + 10
-            while not log._wake.is_set() and time.monotonic() < deadline:
+            while not log._queues[0]._wake.is_set() and time.monotonic() < deadline:
                 time.sleep(0.001)
             time.sleep(0.05)
             return False
 
-    log._closing = Pause()
+    log._queues[0]._closing = Pause()
     add(log, 0)
     while closer.ident is None:
         time.sleep(0.001)
@@ -81,7 +81,7 @@ def test_closing_at_the_very_moment_of_writing_ends_the_thread(kept, monkeypatch
 
 
 def test_a_writer_that_stands_still_costs_lines_not_memory(kept, monkeypatch):
-    monkeypatch.setattr(access_log, "_MOST", 5)
+    monkeypatch.setattr(access_log, "MOST", 5)
     log = AccessLog()
     for number in range(8):
         add(log, number)
