@@ -85,11 +85,12 @@ def _is_admin(headers: Mapping[bytes, bytes], query: bytes) -> bool:
 
 def _principal(headers: Mapping[bytes, bytes], query: bytes) -> Principal:
     """Who asks, by whatever any of our doors takes. Nothing is used up: the door comes after."""
-    key, authorization = headers.get(b"x-api-key"), headers.get(b"authorization")
+    key = headers.get(b"x-api-key")
     if key is not None:
         return _of_token(callers.key_sent(key.decode("latin1")))
-    if authorization is not None:
-        return _of_token(authorization.decode("latin1").partition(" ")[2].strip())
+    scheme, _, raw = headers.get(b"authorization", b"").decode("latin1").partition(" ")
+    if scheme.lower() == "bearer":
+        return _of_token(raw.strip())
     cookie = parse_cookie(headers.get(b"cookie", b"").decode("latin1")).get(settings.SESSION_COOKIE_NAME)
     user = sessions.user_of(cookie) if cookie else None
     if user is not None:

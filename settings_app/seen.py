@@ -21,6 +21,11 @@ def value(key: str) -> Any:
     return _picture.get(key, registry.known[key].standard)
 
 
+def chosen(key: str) -> Any:
+    """The value that somebody has set, as it was last seen; None where nobody has."""
+    return _picture.get(key)
+
+
 def look() -> None:
     """See how the settings are now, in any thread that may ask the database."""
     with _lock:  # the later picture is the later state

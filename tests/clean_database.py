@@ -14,6 +14,7 @@ from django.db import connections, transaction
 
 from collections_app import builtin
 from collections_app.dialects import quote
+from settings_app import seen
 from settings_app.models import Theme, ThemeSetting
 
 _KEPT = [model._meta.db_table for model in (ContentType, Permission, Theme, ThemeSetting)]
@@ -46,6 +47,7 @@ def restore(case: Any) -> None:
             if alias == "default":
                 _restore_kept(cursor)
     ContentType.objects.clear_cache()
+    seen.forget()
     builtin.ensure_builtin(None, "default")
 
 
