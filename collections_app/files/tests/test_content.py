@@ -170,6 +170,35 @@ def test_thumbs_have_the_size_that_was_asked_for(size: str, expected: tuple[int,
         assert made.size == expected and made.format == kind
 
 
+@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1), (3, 7)])
+@pytest.mark.parametrize("size", ["100x50", "100x50t", "100x50b", "0x100", "100x0", "100x50f"])
+def test_nothing_larger_than_thumb_and_picture_is_made_of_a_narrow_picture(
+    shape: tuple[int, int], size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    resize = Image.Image.resize
+
+    def watched(picture: Image.Image, *given: Any, **more: Any) -> Image.Image:
+        found = resize(picture, *given, **more)
+        made.append(found.width * found.height)
+        return found
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert thumbs.small(BytesIO(picture(shape)), "image/png", size, "PNG")
+    assert made and max(made) <= max(100 * 50, shape[0] * shape[1])
+
+
+def test_a_thumb_is_cut_out_where_it_is_asked_for() -> None:
+    striped = Image.new("RGB", (20, 60), "red")
+    striped.paste("lime", (0, 20, 20, 40))
+    striped.paste("blue", (0, 40, 20, 60))
+    source = BytesIO()
+    striped.save(source, "PNG")
+    for size, colour in (("10x10t", (255, 0, 0)), ("10x10", (0, 255, 0)), ("10x10b", (0, 0, 255))):
+        made = Image.open(BytesIO(thumbs.small(source, "image/png", size, "PNG")))
+        assert made.size == (10, 10) and made.getpixel((5, 5)) == colour
+
+
 def test_a_thumb_stands_upright_and_tells_nothing_of_its_camera() -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8825] = 6, "Camera", {1: "N"}
