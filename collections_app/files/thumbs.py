@@ -6,6 +6,7 @@ at a time. JPEGs are decoded at the smallest scale that will do.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -22,16 +23,23 @@ from collections_app.models import StoredFile
 from collections_app.schema.fields.files import MAX_PIXELS
 from core.errors import ServiceUnavailable
 
+logger = logging.getLogger(__name__)
+
 AT_ONCE = 2  # pictures that one process decodes
 WAIT_SECONDS = 10
 LARGE = 16_000_000  # pixels; of what can't be decoded at a smaller scale one at a time
 MAX_BYTES = 100 * 1024 * 1024
+MAX_SCANS = 100  # of a JPEG; encoders write a dozen, and the decoder goes over all of the picture for each
 _SIZE = re.compile(r"(\d{1,4})x(\d{1,4})([tbf]?)")
 _QUALITY = 82
 _SCALABLE = frozenset({"image/jpeg"})
 # What a thumb is, by what the picture is: those that browsers may not know become PNG.
 _FORMATS = {"image/jpeg": ("JPEG", "image/jpeg", "jpg"), "image/webp": ("WEBP", "image/webp", "webp")}
 _PNG = ("PNG", "image/png", "png")
+
+# What follows 0xFF in a JPEG: zero is a byte of the picture, and D0 to D7 stand between such bytes.
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_SCAN, _END, _BARE = b"\xda", b"\xd9", (b"\xd8", b"\x01")  # bare markers have no length
 
 _turns = threading.BoundedSemaphore(AT_ONCE)
 _large = threading.Lock()
@@ -65,10 +73,18 @@ def thumb(row: StoredFile, size: str) -> tuple[bytes, str] | None:
                 found = _made(row, size, how)
                 if found is None:
                     return None
-                storage.current().new(path, BytesIO(found))
-                if not StoredFile.objects.filter(pk=row.pk, state=StoredFile.State.KEPT).exists():
-                    storage.current().remove(path)  # it was deleted meanwhile
+                _keep(row, path, found)
     return found, mime
+
+
+def _keep(row: StoredFile, path: str, made: bytes) -> None:
+    """Store it for the next who asks. This one has it anyway, also where the disk is full, or its picture just went."""
+    try:
+        storage.current().new(path, BytesIO(made))
+        if not StoredFile.objects.filter(pk=row.pk, state=StoredFile.State.KEPT).exists():
+            storage.current().remove(path)  # it was deleted meanwhile
+    except ServiceUnavailable as fault:
+        logger.warning("a thumb was made and not kept: %s", fault)
 
 
 def _stored(path: str) -> bytes | None:
@@ -126,6 +142,8 @@ def small(source: BytesIO, mime: str, size: str, how: str) -> bytes:
     with Image.open(source, formats=(PICTURES[mime],)) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError("too many pixels")
+        if mime == "image/jpeg" and _scans(source.getvalue()) > MAX_SCANS:
+            raise ValueError("too many scans")
         sideways = picture.getexif().get(0x0112) in (5, 6, 7, 8)
         box = (height, width) if sideways else (width, height)
         # Decoded at the smallest scale that has every pixel of the thumb, and then averaged.
@@ -137,6 +155,19 @@ def small(source: BytesIO, mime: str, size: str, how: str) -> bytes:
     out = BytesIO()
     made.save(out, how, quality=_QUALITY, optimize=how != "WEBP", icc_profile=profile)
     return out.getvalue()
+
+
+def _scans(jpeg: bytes) -> int:
+    """How often a JPEG goes over its picture, up to one more than is too often."""
+    count, at = 0, 0
+    while count <= MAX_SCANS and (marker := _MARKER.search(jpeg, at)) is not None:
+        at = marker.end()
+        if marker[1] == _END:
+            break
+        count += marker[1] == _SCAN
+        if marker[1] not in _BARE:
+            at += int.from_bytes(jpeg[at : at + 2])
+    return count
 
 
 def _scaled(size: tuple[int, int], box: tuple[int, int], mode: str) -> tuple[int, int]:
@@ -151,6 +182,8 @@ def _scaled(size: tuple[int, int], box: tuple[int, int], mode: str) -> tuple[int
 
 def _plain(picture: Image.Image, how: str) -> Image.Image:
     """In colours that can be averaged and that the format has."""
+    if picture.mode.startswith("I"):  # greys of 16 bits
+        picture = picture.convert("I").point(lambda grey: grey * (1 / 256)).convert("L")
     if how == "JPEG":
         return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
     if picture.mode in ("L", "LA", "RGB", "RGBA"):

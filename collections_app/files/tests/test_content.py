@@ -19,6 +19,7 @@ from collections_app.files import facts, removal, serving, sniffing, staging, st
 from collections_app.files.tests.conftest import picture, upload
 from collections_app.models import StoredFile
 from core import clock
+from core.errors import ServiceUnavailable
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
@@ -211,6 +212,48 @@ def test_a_thumb_stands_upright_and_tells_nothing_of_its_camera() -> None:
     red, white = made.getpixel((10, 3)), made.getpixel((10, 27))
     assert red[0] > 200 and red[1] < 80 and white[1] > 200  # type: ignore[index]
     assert not made.getexif() and "comment" not in made.info
+
+
+def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
+    """A JPEG whose last scan stands there again and again, each but a few bytes."""
+    whole = picture(size, "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * scans + whole[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_not_decoded() -> None:
+    assert thumbs.small(BytesIO(progressive(50)), "image/jpeg", "20x20", "JPEG")
+    with pytest.raises(ValueError, match="scans"):
+        thumbs.small(BytesIO(progressive(101)), "image/jpeg", "20x20", "JPEG")
+    # Another JPEG within its metadata, and what stands behind its end, are no scans of it.
+    camera = Image.Exif()
+    camera[0x010F] = "\xff\xda".encode("latin1") * 200
+    spoken = picture((64, 64), "JPEG", exif=camera, comment=b"\xff\xda" * 200) + b"\xff\xda" * 200
+    assert thumbs.small(BytesIO(spoken), "image/jpeg", "20x20", "JPEG")
+
+
+def test_greys_of_16_bits_stay_grey() -> None:
+    source = BytesIO()
+    Image.new("I;16", (40, 40), 20_000).save(source, "PNG")
+    made = Image.open(BytesIO(thumbs.small(source, "image/png", "20x20", "PNG")))
+    assert abs(int(made.convert("L").getpixel((5, 5))) - 78) <= 1  # type: ignore[arg-type]
+
+
+@pytest.mark.engine
+def test_a_thumb_that_cannot_be_stored_is_answered(
+    make_collection: Any, as_user: Any, admin: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection("things", file={"type": "file", "file": {"thumbs": ["20x20"]}})
+    client = as_user(admin)
+    made = client.post("/api/v1/collections/things/records", {"file": upload(picture())}, format="multipart").json()
+
+    def full(*given: Any) -> None:
+        raise ServiceUnavailable
+
+    monkeypatch.setattr(storage.LocalStorage, "new", full)
+    got = client.get(f"/api/v1/files/things/{made['id']}/{made['file']}?thumb=20x20")
+    assert got.status_code == 200 and Image.open(BytesIO(got.content)).size == (20, 20)
+    assert stored() == [facts.path_of(made["file"])]
 
 
 def test_a_broken_picture_is_answered_as_it_is(make_collection: Any, as_user: Any, admin: Any) -> None:
