@@ -19,6 +19,7 @@ from collections_app.schema.snapshot import Snapshot
 from collections_app.sql_views import grammar
 from collections_app.sql_views.grammar import at
 
+MAX_PARTS = 10_000  # of the expressions of a query, each written out down to the fields of collections
 _NUMBERS = frozenset({"integer", "number", "decimal"})
 # Types of which two fields are alike only if their options are.
 _OPTIONED = frozenset({"relation", "select", "decimal"})
@@ -38,11 +39,16 @@ TEXT, INTEGER, NUMBER, BOOL, NULL = Kind("text"), Kind("integer"), Kind("number"
 
 
 class Column(NamedTuple):
-    """A column of a result; ``name`` is empty where the query gives it none."""
+    """A column of a result; ``name`` is empty where the query gives it none.
+
+    ``parts`` is of how many parts it is made, if what it reads from other queries is written out,
+    as planners do it.
+    """
 
     name: str
     kind: Kind
     node: exp.Expr
+    parts: int = 1
 
 
 class Mention(NamedTuple):
@@ -59,7 +65,7 @@ class Mention(NamedTuple):
 class Source:
     """One item of a FROM: a collection (``node`` is its place in the tree), or rows made by a query."""
 
-    columns: dict[str, Kind]
+    columns: dict[str, Column]
     collection: CollectionDef | None = None
     node: exp.Expr | None = None
     used: set[str] = dc_field(default_factory=set)
@@ -69,7 +75,7 @@ class Source:
 class Scope:
     sources: dict[str, Source]
     outer: Scope | None = None
-    results: dict[str, Kind] = dc_field(default_factory=dict)
+    results: dict[str, Column] = dc_field(default_factory=dict)
 
 
 def public_fields(collection: CollectionDef) -> dict[str, Field]:
@@ -108,10 +114,11 @@ class Reader:
         self.sources: list[Source] = []  # the collections that are read, once for each place
         self.used: set[str] = set()  # the ids of fields that are named
         self.made: set[str] = set()  # the names of queries in WITH
+        self.parts = 0  # met so far, written out
 
     # -- queries --------------------------------------------------------------
     def query(
-        self, node: exp.Expr, outer: Scope | None = None, made: Mapping[str, dict[str, Kind]] | None = None
+        self, node: exp.Expr, outer: Scope | None = None, made: Mapping[str, dict[str, Column]] | None = None
     ) -> list[Column]:
         """The columns of a query, whose names are all looked up. Raises ValidationFailed."""
         if isinstance(node, exp.Subquery):
@@ -131,13 +138,14 @@ class Reader:
         return self._select(node, outer, made)
 
     def _set_operation(
-        self, node: exp.SetOperation, outer: Scope | None, made: Mapping[str, dict[str, Kind]]
+        self, node: exp.SetOperation, outer: Scope | None, made: Mapping[str, dict[str, Column]]
     ) -> list[Column]:
         left, right = self.query(node.this, outer, made), self.query(node.expression, outer, made)
         if len(left) != len(right):
             raise at(self.text, node.expression, "Both sides need the same number of columns.")
         columns = [
-            Column(one.name, unified([one.kind, other.kind]), one.node) for one, other in zip(left, right, strict=True)
+            Column(one.name, unified([one.kind, other.kind]), one.node, one.parts + other.parts)
+            for one, other in zip(left, right, strict=True)
         ]
         scope = Scope({}, None, self._named(columns))
         for part in ("order", "limit", "offset"):
@@ -145,7 +153,7 @@ class Reader:
                 self._visit(node.args[part], scope, made, results_first=True)
         return columns
 
-    def _select(self, node: exp.Select, outer: Scope | None, made: Mapping[str, dict[str, Kind]]) -> list[Column]:
+    def _select(self, node: exp.Select, outer: Scope | None, made: Mapping[str, dict[str, Column]]) -> list[Column]:
         scope = Scope({}, outer)
         from_ = node.args.get("from_")
         items = ([from_] if from_ else []) + list(node.args.get("joins") or ())
@@ -167,7 +175,7 @@ class Reader:
         return columns
 
     def _add_source(
-        self, node: exp.Expr, scope: Scope, outer: Scope | None, made: Mapping[str, dict[str, Kind]]
+        self, node: exp.Expr, scope: Scope, outer: Scope | None, made: Mapping[str, dict[str, Column]]
     ) -> None:
         if isinstance(node, exp.Table):
             name = _name(node.this)
@@ -193,13 +201,16 @@ class Reader:
             raise at(self.text, node, f"There is no collection {name[:63]!r}.")
         if collection.type == "view":
             raise at(self.text, node, f"{name!r} is a view; a view reads from other collections.")
-        columns = {field.name: _kind_of_field(collection, field) for field in public_fields(collection).values()}
+        columns = {
+            field.name: Column(field.name, _kind_of_field(collection, field), node)
+            for field in public_fields(collection).values()
+        }
         source = Source(columns, collection, node)
         self.sources.append(source)
         self._mention(node.this, collection.id, "" if node.args.get("alias") else name)
         return source
 
-    def _projected(self, node: exp.Expr, scope: Scope, made: Mapping[str, dict[str, Kind]]) -> list[Column]:
+    def _projected(self, node: exp.Expr, scope: Scope, made: Mapping[str, dict[str, Column]]) -> list[Column]:
         if isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star)):
             wanted = list(scope.sources)
             if isinstance(node, exp.Column):
@@ -212,27 +223,39 @@ class Reader:
             for alias in wanted:
                 source = scope.sources[alias]
                 source.used.update(source.columns)
-                columns += [Column(name, kind, node) for name, kind in source.columns.items()]
+                for column in source.columns.values():
+                    self._count(node, column.parts)
+                    columns.append(column._replace(node=node))
             return columns
+        before = self.parts
         if isinstance(node, exp.Alias):
-            return [Column(_name(node.args["alias"]), self._visit(node.this, scope, made), node)]
-        name = _name(node.this) if isinstance(node, exp.Column) else ""
-        return [Column(name, self._visit(node, scope, made, known_as=name), node)]
+            name, kind = _name(node.args["alias"]), self._visit(node.this, scope, made)
+        else:
+            name = _name(node.this) if isinstance(node, exp.Column) else ""
+            kind = self._visit(node, scope, made, known_as=name)
+        return [Column(name, kind, node, self.parts - before)]
 
     def _alias(self, node: exp.Expr) -> str:
         alias = node.args.get("alias")
         return "" if alias is None else _name(alias.this)
 
-    def _named(self, columns: Sequence[Column]) -> dict[str, Kind]:
-        found: dict[str, Kind] = {}
+    def _named(self, columns: Sequence[Column]) -> dict[str, Column]:
+        found: dict[str, Column] = {}
         for column in columns:
             if column.name:
-                found.setdefault(column.name, column.kind)
+                found.setdefault(column.name, column)
         return found
+
+    def _count(self, node: exp.Expr, parts: int) -> None:
+        """Queries that double what they read are short, and have a planner work for hours, unstopped."""
+        self.parts += parts
+        if self.parts > MAX_PARTS:
+            message = f"The expressions of the query are too long: more than {MAX_PARTS:,} parts with those they read."
+            raise at(self.text, node, message)
 
     # -- values ---------------------------------------------------------------
     def _visit(
-        self, node: Any, scope: Scope, made: Mapping[str, dict[str, Kind]], *, results_first: bool = False,
+        self, node: Any, scope: Scope, made: Mapping[str, dict[str, Column]], *, results_first: bool = False,
         known_as: str = "",
     ) -> Kind:  # fmt: skip
         """Look up all names in an expression; answers what it is."""
@@ -243,6 +266,7 @@ class Reader:
             return self._look_up(node, scope, results_first=results_first, known_as=known_as)
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
             raise at(self.text, node, "* can't stand here.")
+        self._count(node, 1)
         kinds: dict[str, list[Kind]] = {}
         for key, value in node.args.items():
             for part in value if isinstance(value, list) else [value]:
@@ -255,7 +279,7 @@ class Reader:
             raise at(self.text, node, "* can't stand here.")
         name, table = _name(node.this), node.args.get("table")
         if table is None and results_first and name in scope.results:
-            return scope.results[name]
+            return self._result(node, scope.results[name])
         here: Scope | None = scope
         while here is not None:
             if table is not None:
@@ -269,9 +293,13 @@ class Reader:
             if found:
                 return self._found(node, name, found[0], known_as)
             if table is None and name in here.results:
-                return here.results[name]
+                return self._result(node, here.results[name])
             here = here.outer
         raise at(self.text, node, f"There is no column {node.sql()[:128]!r}.")
+
+    def _result(self, node: exp.Column, result: Column) -> Kind:
+        self._count(node, result.parts)
+        return result.kind
 
     def _found(self, node: exp.Column, name: str, source: Source, known_as: str) -> Kind:
         source.used.add(name)
@@ -280,7 +308,7 @@ class Reader:
             self.used.add(field.id)
             if not field.system:
                 self._mention(node.this, field.id, known_as)
-        return source.columns[name]
+        return self._result(node, source.columns[name])
 
     def _mention(self, node: exp.Identifier, id: str, known_as: str) -> None:
         place = node.meta

@@ -319,20 +319,44 @@ def test_joins_of_everything_with_everything_end_in_time(make_collection: Any, r
         assert monotonic() - started < 5
 
 
+def _times(operator: str, field: str, levels: int) -> str:
+    """A query that puts a field together with itself, four to the power of ``levels`` times."""
+    queries = [f"a0 AS (SELECT {field} AS v FROM texts)"]
+    four = f" {operator} ".join("vvvv")
+    queries += [f"a{n} AS (SELECT {four} AS v FROM a{n - 1})" for n in range(1, levels + 1)]
+    return f"WITH {', '.join(queries)} SELECT v FROM a{levels}"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        _times("||", "body", 10),
+        _times("+", "n", 10),
+        _times("||", "body", 6) + " WHERE v > 'a' OR v < 'b'",
+        "SELECT v FROM "
+        + "(SELECT v || v || v || v AS v FROM " * 10
+        + "(SELECT body AS v FROM texts) AS t"
+        + ") AS t" * 10,
+        f"WITH a0 AS (SELECT n AS v FROM texts){''.join(f', a{n} AS (SELECT CASE WHEN v > {n} THEN v ELSE -v END AS v FROM a{n - 1})' for n in range(1, 30))} SELECT * FROM a29",
+    ],
+)
+def test_queries_that_double_what_they_read_are_refused_before_a_planner_sees_them(
+    make_collection: Any, query: str
+) -> None:
+    make_collection("texts", body="text", n="integer")
+    with pytest.raises(ValidationFailed, match="too long: more than 10,000 parts") as refused:
+        previewing.preview(query, 10)
+    assert refused.value.extra["position"]["line"] == 1
+
+
 def test_texts_do_not_grow_without_bound(make_collection: Any, records: Any) -> None:
     make_collection("texts", body="text")
     records("texts").create(body="x" * 4000)
-    doubled = ["a0 AS (SELECT body AS v FROM texts)"]
-    doubled += [f"a{n} AS (SELECT v || v || v || v AS v FROM a{n - 1})" for n in range(1, 11)]
-    query = f"WITH {', '.join(doubled)} SELECT v FROM a10"
     tracemalloc.start()
     try:
-        with pytest.raises(BadRequest):
-            previewing.preview(query, 10)
         found = previewing.preview("SELECT body || body || body AS v FROM texts", 10)["items"][0]["v"]
         assert found == "x" * 12_000
-        few = f"WITH {', '.join(doubled[:5])} SELECT v FROM a4"
-        assert len(previewing.preview(few, 10)["items"][0]["v"]) == 100_000
+        assert len(previewing.preview(_times("||", "body", 4), 10)["items"][0]["v"]) == 100_000
         assert tracemalloc.get_traced_memory()[1] < 30_000_000
     finally:
         tracemalloc.stop()
