@@ -32,7 +32,7 @@ _SHOWN = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image
 _PLAYED = ("audio/", "video/")
 # Kinds that browsers run where they are let. SVG keeps its own: as a picture in a page it runs nothing.
 _RUN = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"(?i:bytes)=([0-9]*)-([0-9]*)")
 
 
 class RangeNotSatisfiable(DomainError):
@@ -206,6 +206,6 @@ def _part(asked: Asked, size: int, etag: str, modified: datetime) -> tuple[int, 
 def _date(text: str | None) -> datetime | None:
     try:
         found = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found

@@ -271,6 +271,8 @@ def test_a_broken_picture_is_answered_as_it_is(make_collection: Any, as_user: An
     [
         ("bytes=0-0", 206, slice(0, 1)),
         ("bytes=5-", 206, slice(5, None)),
+        ("Bytes=5-", 206, slice(5, None)),
+        ("bytes=٣-٥", 200, slice(0, None)),
         ("bytes=-3", 206, slice(-3, None)),
         ("bytes=0-99999", 206, slice(0, None)),
         ("bytes=-99999", 206, slice(0, None)),
@@ -300,6 +302,28 @@ def test_ranges(make_collection: Any, as_user: Any, admin: Any, header: str, sta
     etag = got["ETag"]
     for validator, answer in ((etag, status), ('"other"', 200), (got["Last-Modified"], status), ("rubbish", 200)):
         assert client.get(url, headers={"Range": header, "If-Range": validator}).status_code == answer
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999999",
+        "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+        "Mon, 99 Jan 2024 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Sat, 01 Jan 0001 00:00:00 +2359",
+        "rubbish",
+    ],
+)
+def test_a_date_that_is_none_is_no_condition(make_collection: Any, as_user: Any, admin: Any, date: str) -> None:
+    make_collection("things", file="file")
+    client = as_user(admin)
+    made = client.post("/api/v1/collections/things/records", {"file": upload(b"12345")}, format="multipart").json()
+    url = f"/api/v1/files/things/{made['id']}/{made['file']}"
+    got = client.get(url, headers={"If-Modified-Since": date})
+    assert got.status_code == (304 if "9999 2" in date else 200)
+    assert client.get(url, headers={"Range": "bytes=0-1", "If-Range": date}).status_code == 200
 
 
 @pytest.mark.engine
