@@ -62,7 +62,7 @@ class Page(View):
     template: ClassVar[str]
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        """HTML that takes nothing from anywhere and tells no other site where it is."""
+        """HTML that takes nothing but the theme's colours from anywhere, and tells no other site where it is."""
         text = render_to_string(
             f"accounts/{template}.html", {"project": values.get(SITE_NAME), "title": self.title, **context}
         )
@@ -74,7 +74,7 @@ class Page(View):
             headers={
                 "Cache-Control": "no-store",
                 "Referrer-Policy": "same-origin",  # with none at all, its own forms would come from "null"
-                "Content-Security-Policy": f"default-src 'none'; style-src {styles}; form-action 'self'; "
+                "Content-Security-Policy": f"default-src 'none'; style-src 'self' {styles}; form-action 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'",
             },
         )

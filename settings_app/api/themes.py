@@ -6,6 +6,7 @@ for who is no admin, and the cleaning of texts, from which style sheets are exem
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -75,9 +76,14 @@ class ThemeChangeSerializer(StrictSerializer):
     description = Text(required=False, allow_blank=True, max_length=1000)
     is_active = Flag(required=False)
     is_default = Flag(required=False)
-    settings = serializers.DictField(
-        child=serializers.JSONField(allow_null=True), required=False, help_text="Values by key; null takes a key away."
-    )
+    settings = serializers.JSONField(required=False, help_text="Values by key; null takes a key away.")
+
+    def validate_settings(self, given: Any) -> Mapping[str, Any]:
+        if not isinstance(given, Mapping):
+            raise serializers.ValidationError("Expected an object.")
+        if len(given) > keys.MAX_KEYS:
+            raise serializers.ValidationError(f"A theme has at most {keys.MAX_KEYS} settings.")
+        return given
 
 
 class ThemeSerializer(ThemeChangeSerializer):
@@ -118,6 +124,10 @@ class ThemeView(CheckedView, GenericAPIView[Any]):
 
     def shown(self, data: Any, message: str, status: int = 200, **more: Any) -> Response:
         return Response({**data, **more} if more else data, status=status)
+
+    def offers(self, method: str) -> bool:
+        """For the page that browsers get (core.browsable)."""
+        return caller(self.request).is_admin
 
     def whole(self, theme: Theme, message: str, status: int = 200) -> Response:
         """A theme after a change, with what is to be said about its colours."""
@@ -165,6 +175,11 @@ class OneThemeView(ThemeView):
     """One theme. PUT changes what is given; the theme of the site and the default can't be deleted."""
 
     serializer_class = ThemeChangeSerializer
+
+    def stored(self) -> Mapping[str, Any] | None:
+        """What its form begins with (core.browsable)."""
+        theme = selectors.find(self.kwargs["theme_id"], admin=caller(self.request).is_admin)
+        return {**theme_json(theme), "settings": theme.values()}
 
     @extend_schema(request=None, responses={200: THEME})
     def get(self, request: Request, theme_id: str) -> Response:
@@ -218,6 +233,11 @@ class ActiveThemeView(ThemeView):
     """The theme of the site with its settings; PUT sets which it is."""
 
     serializer_class = ThemeIdSerializer
+
+    def stored(self) -> Mapping[str, Any]:
+        """What its form begins with (core.browsable)."""
+        theme = selectors.current()
+        return {"theme_id": str(theme.pk) if theme else ""}
 
     @extend_schema(request=None, responses={200: _ACTIVE})
     def get(self, request: Request) -> Response:

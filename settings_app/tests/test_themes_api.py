@@ -334,3 +334,36 @@ class TestFiles:
         assert anonymous.get("/theme-config.json").json() == written
         assert boss.put("/api/admin/theme/write-config", {"theme_id": "nope"}).status_code == 404
         assert anonymous.get("/theme-config.json").json() == written
+
+
+def test_the_page_for_browsers_has_forms_for_admins_only(boss, anonymous, admin, client):
+    theme = Theme.objects.get()
+    client.force_login(admin)
+    for path in ("/api/v1/themes", f"/api/v1/themes/{theme.pk}", "/api/v1/themes/active"):
+        for who, forms in ((client, True), (anonymous, False)):
+            page = who.get(path, HTTP_ACCEPT="text/html")
+            assert page.status_code == 200 and ('class="edit"' in page.content.decode()) is forms, path
+    sent = client.post("/api/v1/themes", {"name": "By form", "settings": '{"radius": "3px"}'}, HTTP_ACCEPT="text/html")
+    assert sent.status_code == 201
+    assert Theme.objects.get(name="By form").values() == {"radius": "3px"}
+    assert client.post("/api/v1/themes", {"name": "x", "settings": "{"}, HTTP_ACCEPT="text/html").status_code == 422
+
+
+PAGES = ["/admin/login/", "/reset-password", "/verify", "/register", "/api/v1/themes", "/nope"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_our_pages_take_the_themes_colours_and_only_error_pages_its_css(path, admin, client):
+    page = client.get(path, HTTP_ACCEPT="text/html")
+    text = page.content.decode()
+    assert '<link rel="stylesheet" href="/theme.css">' in text
+    assert ("theme-custom.css" in text) is (path == "/nope")
+    policy = page.get("Content-Security-Policy", "")
+    assert "unsafe" not in policy and (not policy or "'self'" in policy)
+
+
+def test_the_admin_takes_the_themes_colours_and_never_its_css(admin, client):
+    client.force_login(admin)
+    for path in ("/admin/", "/admin/password_change/", f"/admin/accounts/user/{admin.pk}/change/"):
+        text = client.get(path).content.decode()
+        assert text.index("/theme.css") < text.index("core/admin.css") and "theme-custom.css" not in text

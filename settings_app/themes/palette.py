@@ -46,8 +46,8 @@ class Palette:
 
 
 def has_dark(settings: Mapping[str, Any]) -> bool:
-    """Whether the theme says how it looks on dark screens."""
-    return any(DARK + key.name in settings for key in COLOURS)
+    """Whether it looks otherwise on dark screens: where the theme says so, or says nothing of colours at all."""
+    return any(DARK + key.name in settings for key in COLOURS) or not any(key.name in settings for key in COLOURS)
 
 
 def palettes(settings: Mapping[str, Any]) -> tuple[Palette, Palette | None]:

@@ -18,10 +18,8 @@ _PUBLIC = "--theme-"  # the theme's own values, for front ends; the names withou
 
 
 def variables(theme: Theme | None) -> str:
-    """The style sheet of a theme; an empty one, with which our pages look as they come, where there is none."""
-    if theme is None:
-        return "/* no theme */\n"
-    settings = theme.values()
+    """The style sheet of a theme; where there is none, that of our pages as they come."""
+    settings = theme.values() if theme else {}
     light, dark = palettes(settings)
     shown = _public(settings, "")
     parts = [_rule(_ROOT, {**light.variables(), **shown})]
