@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 
@@ -19,6 +20,7 @@ from backups import storage
 from backups.models import Backup
 from core import background, clock, database
 from core.errors import Conflict, ServiceUnavailable
+from core.restored import Restoration
 
 LEASE = timedelta(seconds=60)
 RENEWED = 5.0  # seconds between two renewals
@@ -101,8 +103,10 @@ def begin(backup: Backup) -> bool:
     """Take on one that waits; False where somebody else has."""
     now = clock.now()
     waiting = Backup.objects.filter(pk=backup.pk, status=Status.RUNNING, begun=None)
+    if not waiting.update(begun=now, lease_until=now + LEASE):
+        return False
     backup.begun, backup.lease_until = now, now + LEASE
-    return bool(waiting.update(begun=now, lease_until=backup.lease_until))
+    return True
 
 
 def give_back(backup: Backup) -> None:
@@ -145,6 +149,11 @@ def settle() -> None:
         Backup.objects.filter(pk=row.pk, status=Status.RUNNING, lease_until=row.lease_until).update(
             **came, finished=clock.now(), lease_until=None
         )
+
+
+def end_all(restoration: Restoration, present: Any) -> None:
+    """In a database that was put back: nobody works at what was being made when the backup was, itself among it."""
+    Backup.objects.filter(status=Status.RUNNING).update(lease_until=clock.now())
 
 
 def _renew(lease: Lease, over: threading.Event) -> None:

@@ -34,6 +34,7 @@ _BATCH = 1000  # rows
 _FILES = f"SELECT name, size, mime FROM {StoredFile._meta.db_table} WHERE state = 'kept' ORDER BY id"
 _MIGRATIONS = "SELECT app, name FROM django_migrations ORDER BY id"
 _LOCK_WAIT = "30s"
+_DAMAGED = "The database is damaged, and was not backed up; manage.py checkdb tells more:"
 
 Report = Callable[[int], None]  # told how many bytes are done; raises what ends the work
 File = tuple[str, int, str]  # name, size in bytes, type
@@ -119,13 +120,14 @@ def _sqlite(folder: Path, report: Report) -> _SQLite:
             problems = [row[0] for row in copy.execute("PRAGMA integrity_check(10)")]
             migrations = _by_app(copy.execute(_MIGRATIONS))
     except sqlite3.Error as fault:
-        if getattr(fault, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
             raise NoRoom(f"The disk of {folder.parent.parent} is full; nothing of the backup is left there.") from fault
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise ServiceUnavailable(f"{_DAMAGED} {fault}") from fault
         raise ServiceUnavailable(f"The database could not be copied: {fault}.") from fault
     if mode != "delete" or problems != ["ok"]:
-        raise ServiceUnavailable(
-            f"The database is damaged; nothing was backed up. manage.py checkdb tells more. {'; '.join(problems)}"[:500]
-        )
+        raise ServiceUnavailable(f"{_DAMAGED} {'; '.join(problems)}"[:500])
     return _SQLite(path, moment, migrations)
 
 

@@ -37,10 +37,7 @@ def folder(beside: Path) -> Iterator[Path]:
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(handle)
-            with suppress(OSError):  # others work there
-                path.parent.rmdir()
+            _remove(path, handle)
 
 
 def sweep(beside: Path) -> None:
@@ -50,8 +47,7 @@ def sweep(beside: Path) -> None:
         handle = _held(path)
         if handle is not None:
             logger.info("%s was left by a process that died, and is removed", path)
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(handle)
+            _remove(path, handle)
 
 
 def check_room(beside: Path, wanted: int) -> None:
@@ -87,6 +83,13 @@ def _made(parent: Path) -> tuple[Path, int]:
         handle = _held(path)
         if handle is not None:
             return path, handle  # else a sweeper was quicker
+
+
+def _remove(path: Path, handle: int) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(handle)
+    with suppress(OSError):  # others work there
+        path.parent.rmdir()
 
 
 def _held(path: Path) -> int | None:
