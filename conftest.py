@@ -23,7 +23,7 @@ from accounts import tokens
 from accounts.models import Role, User
 from cms_project import ephemeral
 from collections_app.dialects import quote
-from core import database
+from core import access_log, database
 from tests import clean_database
 
 pytest_plugins = ["collections_app.tests.fixtures"]
@@ -34,6 +34,12 @@ MEMORY, ROOM = Path("/dev/shm"), 2**30  # noqa: S108  # a folder of our own is m
 # Whichever databases there are, every test may use them.
 TransactionTestCase.databases = "__all__"  # type: ignore[assignment]
 TransactionTestCase._fixture_teardown = clean_database.restore  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_noted_of_requests() -> None:
+    """In a table, by a thread that would wait for the transaction of the test."""
+    access_log.let_go("table")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 What is written there neither waits for the writer of the content nor makes its
 caches of totals stale. The file may be deleted while no server runs: the next
-start makes it again, and all that happens is that people sign in anew. No table
-in it may refer to one outside. On PostgreSQL there is one database, and no router.
+start makes it again, and all that happens is that people sign in anew and that
+the log of requests is empty. No table in it may refer to one outside. On PostgreSQL
+there is one database, and no router.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Model
 
 ALIAS = "ephemeral"
-APPS = ("sessions",)  # all models of these apps
+APPS = ("sessions", "monitoring")  # all models of these apps
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
+if apps.is_installed("monitoring"):
+    urlpatterns.append(path("api/v1/", include("monitoring.api.urls")))
 if apps.is_installed("webhooks"):
     urlpatterns.append(path("api/v1/", include("webhooks.api.urls")))
 if apps.is_installed("realtime"):

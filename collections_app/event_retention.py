@@ -46,6 +46,11 @@ def keep_from(name: str, first_needed: Callable[[], int | None]) -> None:
     _needs[name] = first_needed
 
 
+def needs() -> dict[str, int | None]:
+    """The first event that each of those who read the log still needs; None where it needs none."""
+    return {name: first() for name, first in _needs.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     days: int
@@ -113,8 +118,7 @@ class _Needs:
     """What somebody needs at the moment, asked once."""
 
     def __init__(self) -> None:
-        found = {name: first() for name, first in _needs.items()}
-        needed = {name: first for name, first in found.items() if first is not None}
+        needed = {name: first for name, first in needs().items() if first is not None}
         self.name = min(needed, key=lambda name: needed[name], default="")
         self.first = needed.get(self.name)
 

@@ -56,7 +56,13 @@ _keepers: list[Keeper] = []
 
 def keep(keeper: Keeper) -> None:
     """Have entries go there too; done in ``AppConfig.ready()``."""
-    _keepers[:] = [one for one in _keepers if one.name != keeper.name] + [keeper]
+    let_go(keeper.name)
+    _keepers.append(keeper)
+
+
+def let_go(name: str) -> None:
+    """Have that keeper get nothing more from logs that begin later."""
+    _keepers[:] = [one for one in _keepers if one.name != name]
 
 
 class AccessLog:

@@ -70,6 +70,7 @@ def gauge(
     of_workers: Literal["sum", "max"] = "sum",
 ) -> None:
     """A number of this process that goes up and down; ``read`` is called on the event loop and must not wait.
+    With labels it answers all of them each time, zeros too.
 
     Registered again under the same name, ``read`` takes the place of the former one.
     """

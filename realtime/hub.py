@@ -335,3 +335,9 @@ def hub() -> Hub:
     if known is None or known.loop is not asyncio.get_running_loop():
         known = Hub()
     return known
+
+
+def open_now() -> dict[tuple[str, ...], float]:
+    """How many connections of each kind (``stream``, ``socket``) this process has."""
+    kinds = [type(connection).__name__.lower() for connection, _ in known.subscriptions()] if known is not None else []
+    return {(kind,): float(kinds.count(kind)) for kind in ("stream", "socket")}

@@ -29,6 +29,7 @@ PAGES = [
     "fields.md",
     "files.md",
     "import-export.md",
+    "logs.md",
     "realtime.md",
     "records.md",
     "schema-moves.md",

@@ -14,7 +14,7 @@ class WebhooksConfig(AppConfig):
         from collections_app import event_retention, events
         from core import background, restored
         from webhooks import notices as notices  # which knows what the mail's template needs
-        from webhooks import planning, sweeping
+        from webhooks import numbers, planning, sweeping
         from webhooks import restored as restored_webhooks
         from webhooks.models import Webhook
 
@@ -22,5 +22,6 @@ class WebhooksConfig(AppConfig):
         background.register(sweeping.TASK, "webhooks.tasks.sweep", every=3600)
         events.appended.connect(planning.wake, dispatch_uid="webhooks.wake")
         event_retention.keep_from("webhooks", planning.needed_from)
+        numbers.tell()
         restored.register("webhooks", restored_webhooks.settle)
         post_save.connect(planning.expect, sender=Webhook, dispatch_uid="webhooks.expect")

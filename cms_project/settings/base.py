@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "webhooks",
     "realtime",
     "backups",
+    "monitoring",
     "cms_project",
 ]
 

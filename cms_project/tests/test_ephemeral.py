@@ -73,7 +73,7 @@ def test_the_tests_leave_the_installations_own_file_alone(two_files: None) -> No
 
 
 def test_each_table_is_in_the_file_that_it_belongs_to(two_files: None) -> None:
-    assert tables(ephemeral.ALIAS) - {"django_migrations"} == {"django_session"}
+    assert tables(ephemeral.ALIAS) - {"django_migrations"} == {"django_session", "heartbeat", "request_log"}
     assert "django_session" not in tables("default")
     assert connections[ephemeral.ALIAS].cursor().execute("PRAGMA synchronous").fetchone() == (1,)
     assert connection.cursor().execute("PRAGMA synchronous").fetchone() == (2,)
