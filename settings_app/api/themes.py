@@ -16,9 +16,10 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core import clock, drf
+from core import clock, drf, json
 from core.elements import cleaned
 from core.envelope import AdminOnly, Enveloped, answer
+from core.errors import BadRequest
 from core.permissions import IsAdmin, caller
 from core.serializers import Flag, StrictSerializer, Text
 from core.views import CheckedView
@@ -71,19 +72,27 @@ class NothingSerializer(StrictSerializer):
     """No body."""
 
 
+class Settings(serializers.JSONField):
+    """Values by key: an object, or its text in a form."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        try:
+            given = json.loads(data.encode(errors="surrogatepass")) if isinstance(data, str) else data
+        except BadRequest:
+            given = None
+        if not isinstance(given, dict):
+            raise serializers.ValidationError("Expected an object.")
+        if len(given) > keys.MAX_KEYS:
+            raise serializers.ValidationError(f"A theme has at most {keys.MAX_KEYS} settings.")
+        return given
+
+
 class ThemeChangeSerializer(StrictSerializer):
     name = Text(required=False, max_length=100)
     description = Text(required=False, allow_blank=True, max_length=1000)
     is_active = Flag(required=False)
     is_default = Flag(required=False)
-    settings = serializers.JSONField(required=False, help_text="Values by key; null takes a key away.")
-
-    def validate_settings(self, given: Any) -> Mapping[str, Any]:
-        if not isinstance(given, Mapping):
-            raise serializers.ValidationError("Expected an object.")
-        if len(given) > keys.MAX_KEYS:
-            raise serializers.ValidationError(f"A theme has at most {keys.MAX_KEYS} settings.")
-        return given
+    settings = Settings(required=False, help_text="Values by key; null takes a key away.")
 
 
 class ThemeSerializer(ThemeChangeSerializer):

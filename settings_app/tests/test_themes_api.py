@@ -344,7 +344,7 @@ def test_the_page_for_browsers_has_forms_for_admins_only(boss, anonymous, admin,
             page = who.get(path, HTTP_ACCEPT="text/html")
             assert page.status_code == 200 and ('class="edit"' in page.content.decode()) is forms, path
     sent = client.post("/api/v1/themes", {"name": "By form", "settings": '{"radius": "3px"}'}, HTTP_ACCEPT="text/html")
-    assert sent.status_code == 201
+    assert sent.status_code == 201, sent.content.decode()
     assert Theme.objects.get(name="By form").values() == {"radius": "3px"}
     assert client.post("/api/v1/themes", {"name": "x", "settings": "{"}, HTTP_ACCEPT="text/html").status_code == 422
 
