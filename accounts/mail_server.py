@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import get_connection
 from django.core.mail.backends.smtp import EmailBackend
+from django.utils.ipv6 import is_valid_ipv6_address
 
 from core import networks
 from core.addresses import email_address
@@ -29,7 +30,7 @@ HOST, PORT, USER, PASSWORD, TLS = "smtp_host", "smtp_port", "smtp_user", "smtp_p
 FROM_EMAIL, FROM_NAME = "smtp_from_email", "smtp_from_name"
 SMTPS, SUBMISSION = 465, 587  # TLS from the first byte; elsewhere it begins by STARTTLS
 NOT_PUBLIC = "{} is not on the public internet, and SMTP_ALLOW_PRIVATE is not set."
-_HOST = re.compile(r"[\w.:-]{0,253}")
+_HOST = re.compile(r"[\w.-]{0,253}")
 
 
 class NotPublic(OSError):
@@ -179,7 +180,9 @@ def _plain(name: str) -> str:
 
 
 def _host_problem(value: str) -> str:
-    return "" if _HOST.fullmatch(value) else "Must be the name or the address of a host, without a port."
+    if _HOST.fullmatch(value) or is_valid_ipv6_address(value):
+        return ""
+    return "Must be the name or the address of a host, without a port."
 
 
 def _address_problem(value: str) -> str:
