@@ -364,7 +364,7 @@ def _kind(node: exp.Expr, parts: Mapping[str, list[Kind]]) -> Kind:
         return TEXT if node.is_string else INTEGER if node.is_int else NUMBER
     if isinstance(node, exp.Null):
         return NULL
-    if isinstance(node, (exp.Paren, exp.Filter, exp.Window, exp.Distinct, exp.Where)):
+    if isinstance(node, (exp.Paren, exp.Escape, exp.Filter, exp.Window, exp.Distinct, exp.Where)):
         return own
     if isinstance(node, exp.Case):
         values = [kind for key in ("ifs", "default") for kind in parts.get(key, ())]

@@ -12,7 +12,11 @@ from typing import Any
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, TokenError
+from sqlglot.helper import seq_get
+from sqlglot.parsers.postgres import PostgresParser
 
 from core.errors import ValidationFailed
 
@@ -21,7 +25,19 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 MAX_CHARACTERS = 20_000
 MAX_NODES = 3_000
-DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres"}
+
+
+class _PostgreSQL(Postgres):
+    """Leaves the formats of to_char() as they are; sqlglot makes strftime's of them, and not all of them."""
+
+    class Parser(PostgresParser):
+        FUNCTIONS = {  # noqa: RUF012 - as the parent has it
+            **PostgresParser.FUNCTIONS,
+            "TO_CHAR": lambda args: exp.ToChar(this=seq_get(args, 0), format=seq_get(args, 1)),
+        }
+
+
+_DIALECTS: dict[str, str | type[Dialect]] = {"sqlite": "sqlite", "postgresql": _PostgreSQL}
 
 # The keys that a part of a statement may have; what else it could have (INTO, locks, hints,
 # laterals, samples, schema names) is another statement.
@@ -154,7 +170,7 @@ def _syntax_error(text: str, error: ParseError) -> ValidationFailed:
 
 
 def _parse(text: str, vendor: str) -> exp.Query:
-    statements = sqlglot.parse(text, read=DIALECTS[vendor])
+    statements = sqlglot.parse(text, read=_DIALECTS[vendor])
     found = [statement for statement in statements if statement is not None and type(statement) is not exp.Semicolon]
     if len(found) > 1:
         raise at(text, found[1], "A view is one statement.")

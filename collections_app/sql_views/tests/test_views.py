@@ -202,6 +202,14 @@ def test_a_star_follows_the_fields(make_collection: Any, records: Any) -> None:
     assert set(records("all_things").items()[0]) == {"id", "collection", "created", "updated", "title"}
 
 
+def test_comparisons_are_yes_or_no(make_collection: Any) -> None:
+    make_collection("things", t="text")
+    compared = {"like": "t LIKE 'a!%' ESCAPE '!'", "not_like": "NOT t LIKE '!%' ESCAPE '!'", "more": "t > 'a'"}
+    columns = ", ".join(f"{comparison} AS {name}" for name, comparison in compared.items())
+    view = make_collection("seen", type="view", view_query=f"SELECT {columns} FROM things")
+    assert [field.type for field in view.own_fields] == ["bool", "bool", "bool"]
+
+
 def test_a_change_of_type_changes_the_view(make_collection: Any, records: Any) -> None:
     make_collection("things", n="text")
     records("things").create(n="7")
