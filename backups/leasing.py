@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -72,10 +73,10 @@ class Lease:
             raise Lost
 
 
-def claim(backup: Backup) -> None:
+def claim(backup: Backup, to: Path | None = None) -> None:
     """Make the row of a backup that is to be made, as ``backup.begun`` says here and now, or by whoever comes.
 
-    Conflict while there is another.
+    Its name gets a number where it is taken, in the storage or in the folder ``to``. Conflict while there is another.
     """
     settle()
     backup.lease_until = clock.now() + (LEASE if backup.begun else WAITING)
@@ -86,7 +87,7 @@ def claim(backup: Backup) -> None:
         number += 1
         if Backup.objects.filter(filename=backup.filename, deleted=None).exists():
             continue
-        if storage.size(backup.filename) is not None:
+        if (to / backup.filename).exists() if to else storage.size(backup.filename) is not None:
             continue
         try:
             with transaction.atomic():

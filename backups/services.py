@@ -50,7 +50,7 @@ def create(
     """
     backup = _new(by, note, origin, with_files)
     backup.begun = backup.created
-    leasing.claim(backup)
+    leasing.claim(backup, to)
     return _make(backup, Lease(backup, yields=False, report=report), to)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from backups import archive, postgres_tools
 
@@ -67,6 +68,13 @@ def opened(path: Path, database: Path) -> Opened:
         member = archive.DATABASES[found.metadata["engine"]]
         database.write_bytes(b"".join(found.pieces(member)))
         return Opened(found.metadata, {one.filename for one in found.members}, database)
+
+
+@pytest.fixture(autouse=True)
+def programs_of_postgresql() -> None:
+    """Without them there are no backups of PostgreSQL; what is said then has a test of its own."""
+    if connection.vendor == "postgresql" and not list(postgres_tools._candidates("pg_dump")):
+        pytest.skip("there is no pg_dump")
 
 
 @pytest.fixture(autouse=True)
