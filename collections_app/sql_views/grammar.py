@@ -31,7 +31,7 @@ class _PostgreSQL(Postgres):
     """Leaves the formats of to_char() as they are; sqlglot makes strftime's of them, and not all of them."""
 
     class Parser(PostgresParser):
-        FUNCTIONS = {  # noqa: RUF012 - as the parent has it
+        FUNCTIONS = {
             **PostgresParser.FUNCTIONS,
             "TO_CHAR": lambda args: exp.ToChar(this=seq_get(args, 0), format=seq_get(args, 1)),
         }
