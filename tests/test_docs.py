@@ -24,10 +24,12 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = [
     "api.md",
     "auth-collections.md",
+    "backups.md",
     "collections.md",
     "envelopes.md",
     "fields.md",
     "files.md",
+    "health.md",
     "import-export.md",
     "logs.md",
     "realtime.md",
@@ -116,6 +118,9 @@ def test_every_example_answers_what_the_page_says(
     page: str, schema_db: None, admin: Any, settings: Any, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = str(tmp_path)
+    settings.BACKUP_DIR = tmp_path / "backups"
+    here = {**settings.STORAGES["backups"], "OPTIONS": {"location": str(settings.BACKUP_DIR)}}
+    settings.STORAGES = {**settings.STORAGES, "backups": here}
     text = (DOCS / page).read_text()
     examples, files = commands(text), dict(_FILE.findall(text))
     assert examples
