@@ -19,9 +19,10 @@ from accounts.authentication import principal
 from accounts.scopes import Keys
 from collections_app.api import forms, serializers, uploads
 from collections_app.api.calls import body_of, call_of, respond
-from collections_app.io import exports, imports
+from collections_app.io import exports
 from collections_app.io import options as import_options
 from collections_app.jobs import services as jobs
+from collections_app.jobs.models import Job
 from collections_app.records import access, operations
 from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
@@ -105,13 +106,11 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
         call = call_of(request)
         raw = known_parameters(call.query_string, import_options.PARAMETERS)
         chosen, file = import_options.options(raw), import_options.file_of(request.FILES, request.data)
-        job = jobs.import_later(call, collection, kind, file, chosen, import_options.in_background(raw))
-        if job is not None:
-            shown = jobs.as_json(job, registry.latest())
-            return Response({"job": shown}, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
-        report = imports.run(call, collection, kind, file, chosen)
-        status = 200 if chosen.dry_run else 201
-        return Response(report.as_json(), status=status)
+        made = jobs.import_file(call, collection, kind, file, chosen, import_options.in_background(raw))
+        if isinstance(made, Job):
+            shown = jobs.as_json(made, registry.latest())
+            return Response({"job": shown}, status=202, headers={"Location": f"/api/v1/jobs/{made.pk}"})
+        return Response(made.as_json(), status=200 if chosen.dry_run else 201)
 
     def _body(self, request: Request) -> Any:
         return body_of(request, self._read_form)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from collections_app.io.options import Options
+from collections_app.io.reading import NumberedRow
 from collections_app.schema.definition import CollectionDef, Field
 from core.errors import ValidationFailed
 
@@ -42,6 +44,14 @@ class Columns:
                 problems |= error.fields
         if problems:
             raise ValidationFailed(fields=problems)
+
+    def checked(self, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+        """The rows, of which the first says its columns where no header does; ValidationFailed."""
+        those = iter(rows)
+        for number, row in islice(those, 1):
+            self.data(row)
+            yield number, row
+        yield from those
 
     def data(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row by the fields' names; ValidationFailed where a column is no field."""

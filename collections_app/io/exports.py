@@ -17,6 +17,7 @@ from typing import IO, Any
 import orjson
 
 from collections_app.io import cells
+from collections_app.io.workbooks import EXCEL_CHARACTERS, EXCEL_ROWS
 from collections_app.records import query, read
 from collections_app.records.codec import Codec, Record, codec, visible_fields
 from collections_app.records.operations import Call
@@ -37,7 +38,6 @@ MEDIA_TYPES = {
 PARAMETERS = frozenset({"filter", "sort", "search", "fields", "limit"})
 PIECE = 1000  # records
 MAX_LIMIT = 10**9
-EXCEL_ROWS, EXCEL_CHARACTERS = 1_048_576, 32_767  # what a sheet and a cell hold (Microsoft's specification)
 _FILE_PIECE = 256 * 1024
 
 

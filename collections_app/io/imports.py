@@ -7,9 +7,9 @@ row undoes them all, and a dry run undoes them in any case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from collections_app.io.landing import Landing, Row
 from collections_app.io.options import Options
 from collections_app.io.reading import KINDS, NumberedRow
 from collections_app.io.report import Report
+from collections_app.io.spool import Spool
 from collections_app.records import access, passwords
 from collections_app.records.operations import Call
 from collections_app.records.unit_of_work import unit_of_work
@@ -35,87 +36,75 @@ MAX_PASSWORDS = 100  # rows of auth collections that set one: each takes as long
 PIECE = 500
 
 Note = Callable[[Report], None]
+Rows = Spool | Sequence[NumberedRow]
 
 
 class _Undone(Exception):
     """Nothing of it shall stay."""
 
 
-def look(call: Call, name: str, kind: str, file: IO[bytes], chosen: Options, most: int) -> tuple[CollectionDef, int]:
-    """What the file would be imported into, and how many rows it has, as far as ``most`` and one more.
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a file would be imported into, and its rows, which have been read."""
 
-    Raises what can be known before the rows are tried: what :func:`run` raises for who asks, for the kind,
-    for the file and its header.
-    """
-    _check_kind(kind)
-
-    def unit(snapshot: Snapshot) -> tuple[CollectionDef, int]:
-        file.seek(0)
-        collection = snapshot.get(name)
-        one = _Import(call, collection, snapshot, chosen, kind)
-        count = 0
-        with closing(reading.rows(file, kind, one.columns.check)) as rows:
-            for _, row in islice(rows, most + 1):
-                if not count:
-                    one.check(row)
-                count += 1
-        return collection, count
-
-    found = with_schema(unit)
-    file.seek(0)
-    return found
+    collection: CollectionDef
+    rows: Spool
 
 
-def run(
+@contextmanager
+def looked(
     call: Call,
     name: str,
     kind: str,
     file: IO[bytes],
     chosen: Options,
     *,
-    within: Note | None = None,
-    after_each: Note | None = None,
-) -> Report:
-    """Import the file. Raises NotFound, Unauthorized, Forbidden, BadRequest (an unreadable file),
-    ValidationFailed (a bad header; with ``atomic`` any bad row, the report in ``extra``).
+    most: int | None = None,
+    meanwhile: Callable[[], None] = reading.at_once,
+) -> Iterator[Looked]:
+    """Read the file, as far as ``most`` rows and one more; ``meanwhile`` is called now and then.
 
-    ``within`` is called at the end of its transaction, if that is to be committed; ``after_each`` now and then.
+    Raises what can be known before the rows are tried: NotFound, Unauthorized, Forbidden, BadRequest
+    (an unreadable file), ValidationFailed (a bad header).
     """
-    _check_kind(kind)
+    if kind not in KINDS:
+        raise NotFound(f"There is no import of {kind[:20]!r}; there are {', '.join(KINDS)}.")
+    collection, columns = with_schema(lambda snapshot: _Import(call, name, snapshot, chosen, kind).about())
+    with Spool() as spool:
+        with closing(reading.rows(file, kind, columns.check)) as rows:
+            spool.fill(columns.checked(rows if most is None else islice(rows, most + 1)), meanwhile)
+        yield Looked(collection, spool)
 
-    def unit(snapshot: Snapshot) -> Report:
-        file.seek(0)
-        one = _Import(call, snapshot.get(name), snapshot, chosen, kind)
-        return one.run(reading.rows(file, kind, one.columns.check), within, after_each)
 
-    return with_schema(unit)
+def run(call: Call, name: str, kind: str, file: IO[bytes], chosen: Options) -> Report:
+    """Import the file. Raises what :func:`looked` and :func:`run_rows` raise."""
+    with looked(call, name, kind, file, chosen) as found:
+        return run_rows(call, name, kind, found.rows, chosen)
 
 
-def run_part(
+def run_rows(
     call: Call,
     name: str,
     kind: str,
-    rows: Sequence[NumberedRow],
+    rows: Rows,
     chosen: Options,
-    earlier: Report,
     *,
-    within: Note,
+    earlier: Report | None = None,
+    within: Note | None = None,
+    after_each: Note | None = None,
 ) -> Report:
-    """Import some rows in a transaction of their own; the answer is the report of all so far.
+    """Import some rows in one transaction; the answer is the report of these and the ``earlier`` ones.
 
-    Raises what :func:`run` raises.
+    Raises NotFound, Unauthorized, Forbidden, ValidationFailed (a column that is no field; with ``atomic`` any bad
+    row, the report in ``extra``). ``within`` is called at the end of the transaction, if that is to be committed;
+    ``after_each`` now and then.
     """
 
     def unit(snapshot: Snapshot) -> Report:
-        report = replace(earlier, errors=list(earlier.errors))
-        return _Import(call, snapshot.get(name), snapshot, chosen, kind, report).run(iter(rows), within, None)
+        report = replace(earlier, errors=list(earlier.errors)) if earlier else Report()
+        return _Import(call, name, snapshot, chosen, kind, report).run(rows, within, after_each)
 
     return with_schema(unit)
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise NotFound(f"There is no import of {kind[:20]!r}; there are {', '.join(KINDS)}.")
 
 
 class _Import:
@@ -124,12 +113,13 @@ class _Import:
     def __init__(
         self,
         call: Call,
-        collection: CollectionDef,
+        name: str,
         snapshot: Snapshot,
         chosen: Options,
         kind: str,
         report: Report | None = None,
     ) -> None:
+        collection = snapshot.get(name)
         require_writable(collection)
         self._report = report or Report()
         self._call, self._collection, self._snapshot, self._options = call, collection, snapshot, chosen
@@ -160,15 +150,13 @@ class _Import:
         with database.reading():
             return access.verdict(self._collection, action, self._env, self._snapshot)
 
-    def check(self, row: Mapping[str, Any]) -> None:
-        """That its columns are fields; ValidationFailed."""
-        self.columns.data(row)
+    def about(self) -> tuple[CollectionDef, Columns]:
+        return self._collection, self.columns
 
-    def run(self, rows: Iterator[NumberedRow], within: Note | None, after_each: Note | None) -> Report:
+    def run(self, rows: Rows, within: Note | None, after_each: Note | None) -> Report:
         """All of it in one transaction; passwords are hashed before it begins."""
-        given: Iterator[Row] = (Row(number, self.columns.data(row)) for number, row in rows)
-        if self._passwords:
-            given = iter([self._hashed(row) for row in given])
+        hashed = self._hashed(rows) if self._passwords else {}
+        given = (Row(number, hashed.get(number) or self.columns.data(row)) for number, row in rows)
         before = self._report.imported
         try:
             with unit_of_work(self._snapshot, self._call.principal) as work:
@@ -191,11 +179,15 @@ class _Import:
                 ) from None
         return self._report
 
-    def _hashed(self, row: Row) -> Row:
-        if not any(row.data.get(name) for name in self._passwords):
-            return row
-        if self._report.hashed >= MAX_PASSWORDS:
-            raise ValidationFailed(fields={"file": [f"At most {MAX_PASSWORDS} rows may set a password."]})
-        self._report.hashed += 1
-        env = replace(self._env, body=row.data)
-        return Row(row.number, dict(passwords.ahead(self._collection, "create", row.data, env, self._snapshot)))
+    def _hashed(self, rows: Rows) -> dict[int, dict[str, Any]]:
+        """The rows that set a password, with its hash."""
+        found = {}
+        for number, row in rows:
+            data = self.columns.data(row)
+            if any(data.get(name) for name in self._passwords):
+                if self._report.hashed >= MAX_PASSWORDS:
+                    raise ValidationFailed(fields={"file": [f"At most {MAX_PASSWORDS} rows may set a password."]})
+                self._report.hashed += 1
+                env = replace(self._env, body=data)
+                found[number] = dict(passwords.ahead(self._collection, "create", data, env, self._snapshot))
+        return found

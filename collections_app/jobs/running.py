@@ -128,30 +128,44 @@ class _Run:
         job, form = self._job, str(self._job.options["format"])
         call = Call(principal=owners.principal(job.owner, job.api_key), method="POST")
         chosen = Options(**{key: value for key, value in job.options.items() if key != "format"})
-        if job.total is None:
-            job.total = reading.count(file, form)
-            self._ours.update(total=job.total, lease_until=clock.now() + LEASE)
         if chosen.atomic or chosen.dry_run:
-            report = imports.run(
-                call, job.collection_id, form, file, chosen, within=self._note_all, after_each=self._beats.beat
+            self._import_at_once(call, form, file, chosen)
+        else:
+            self._import_in_parts(call, form, file, chosen)
+
+    def _import_at_once(self, call: Call, form: str, file: IO[bytes], chosen: Options) -> None:
+        job = self._job
+        with imports.looked(call, job.collection_id, form, file, chosen, meanwhile=self._renew) as found:
+            self._counted(found.rows.count)
+            report = imports.run_rows(
+                call, job.collection_id, form, found.rows, chosen, within=self._note_all, after_each=self._beats.beat
             )
-            if not chosen.dry_run:
-                files.drop(job.file)
-            else:
-                self._end(Job.State.DONE, report=report.stored(), done=report.total, total=report.total)
-            return
-        file.seek(0)
-        rows = reading.rows(file, form)
-        for _ in islice(rows, job.done):
-            self._renew()
-        while part := list(islice(rows, ROWS)):
-            # The owner may have lost a right meanwhile.
-            call.principal = owners.principal(job.owner, job.api_key)
-            imports.run_part(call, job.collection_id, form, part, chosen, self._earlier(), within=self._note)
-            job.refresh_from_db()
-            if background.is_ending():
-                raise _Ending
+        if not chosen.dry_run:
+            files.drop(job.file)
+        else:
+            self._end(Job.State.DONE, report=report.stored(), done=report.total, total=report.total)
+
+    def _import_in_parts(self, call: Call, form: str, file: IO[bytes], chosen: Options) -> None:
+        job = self._job
+        if job.total is None:
+            self._counted(reading.count(file, form, self._renew))
+        with closing(reading.rows(file, form)) as rows:
+            for _ in islice(rows, job.done):
+                self._renew()
+            while part := list(islice(rows, ROWS)):
+                # The owner may have lost a right meanwhile.
+                call.principal = owners.principal(job.owner, job.api_key)
+                imports.run_rows(
+                    call, job.collection_id, form, part, chosen, earlier=self._earlier(), within=self._note
+                )
+                job.refresh_from_db()
+                if background.is_ending():
+                    raise _Ending
         self._end(Job.State.DONE, total=job.done)
+
+    def _counted(self, rows: int | None) -> None:
+        self._job.total = rows
+        self._ours.update(total=rows, lease_until=clock.now() + LEASE)
 
     def _renew(self) -> None:
         """What is long, and writes nothing, keeps the lease."""

@@ -11,9 +11,11 @@ from django.db import models, transaction
 from accounts.principals import Principal
 from collections_app.io import imports
 from collections_app.io.options import Options
+from collections_app.io.report import Report
 from collections_app.jobs import files
 from collections_app.jobs.models import Job
 from collections_app.records.operations import Call
+from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
 from core import background, clock, ids
 from core.errors import Conflict, NotFound, Unauthorized
@@ -24,15 +26,20 @@ MOST = 20  # unfinished jobs of one owner
 UNFINISHED = (Job.State.QUEUED, Job.State.RUNNING)
 
 
-def import_later(call: Call, name: str, kind: str, file: IO[bytes], chosen: Options, asked: bool | None) -> Job | None:
-    """A job that imports the file; None where it is small, and nobody asked for one.
+def import_file(call: Call, name: str, kind: str, file: IO[bytes], chosen: Options, asked: bool | None) -> Report | Job:
+    """Import the file at once, or make a job of it where it is long, or that is ``asked`` for.
 
     ``asked`` is what the caller wants, None where that is for us to say. What can be known without
     the rows is refused at once, as :func:`imports.run` does.
     """
-    collection, count = imports.look(call, name, kind, file, chosen, 0 if asked else MANY)
-    if asked is False or (asked is None and count <= MANY):
-        return None
+    most = {True: 0, False: None, None: MANY}[asked]
+    with imports.looked(call, name, kind, file, chosen, most=most) as found:
+        if most is None or (found.rows.count <= most and not asked):
+            return imports.run_rows(call, name, kind, found.rows, chosen)
+        return _job(call, found.collection, kind, file, chosen)
+
+
+def _job(call: Call, collection: CollectionDef, kind: str, file: IO[bytes], chosen: Options) -> Job:
     principal = call.principal
     if principal.is_anonymous:
         raise Unauthorized(f"Imports of more than {MANY:,} rows are done in the background, for callers who sign in.")

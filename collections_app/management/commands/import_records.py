@@ -76,13 +76,17 @@ class Command(BaseCommand):
 
     def _import(self, collection: str, kind: str, path: Path, chosen: Options) -> Report:
         call = Call(principal=SYSTEM, method="POST")
-        with path.open("rb") as file:
-            imports.look(call, collection, kind, file, chosen, 0)
-            total = reading.count(file, kind)
-            with tqdm(total=total, unit=" rows", file=self.stderr, disable=not sys.stderr.isatty()) as bar:
-                return imports.run(
-                    call, collection, kind, file, chosen, after_each=lambda report: _advance(bar, report.total)
-                )
+        with (
+            path.open("rb") as file,
+            imports.looked(call, collection, kind, file, chosen) as found,
+            self._bar(found.rows.count) as bar,
+        ):
+            return imports.run_rows(
+                call, collection, kind, found.rows, chosen, after_each=lambda report: _advance(bar, report.total)
+            )
+
+    def _bar(self, total: int) -> Any:
+        return tqdm(total=total, unit=" rows", file=self.stderr, disable=not sys.stderr.isatty())
 
     def _tell(self, errors: Any) -> None:
         for error in errors:
