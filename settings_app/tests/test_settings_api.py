@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from rest_framework.test import APIClient
 
+from accounts import api_keys
 from settings_app import registry, values
 from settings_app.models import CmsSetting
 from settings_app.registry import Setting
@@ -248,3 +251,108 @@ def test_a_key_set_by_many_at_once_is_there_once(make_user, as_user):
         answers = list(pool.map(set_it, range(8)))
     assert {answer.status_code for answer in answers} == {200}
     assert CmsSetting.objects.count() == 1
+
+
+@pytest.mark.parametrize("access", ["read", "write", "limited"])
+def test_an_api_key_changes_settings_only_if_it_may_write_anything(access, admin, client):
+    key = api_keys.make(
+        admin,
+        name="k",
+        access="read" if access == "read" else "write",
+        collection_ids=["records"] if access == "limited" else [],
+    )[1]
+    program = APIClient(headers={"X-API-Key": key})
+    answers = [
+        program.post(SETTINGS, {"key": "x", "value": 1}),
+        program.patch(SETTINGS, {"x": 1}),
+        program.put(f"{CMS}/x", {"value": "1"}),
+        program.delete(f"{SETTINGS}/x"),
+    ]
+    assert {answer.status_code for answer in answers} == ({200} if access == "write" else {403})
+    assert not rows()
+    assert program.get(SETTINGS).status_code == (403 if access == "limited" else 200)
+
+
+@pytest.mark.parametrize(
+    "raw", ["NaN", "Infinity", "-Infinity", '"\\u0000"', '"\\ud800"', '{"a": "x\\u0000"}', "1e999"]
+)
+def test_what_is_no_json_is_refused(client, raw):
+    for method, path, body in (
+        ("POST", SETTINGS, f'{{"key": "x", "value": {raw}}}'),
+        ("PATCH", SETTINGS, f'{{"x": {raw}}}'),
+        ("PUT", f"{CMS}/x", f'{{"value": {raw}}}'),
+    ):
+        answer = client.generic(method, path, body, content_type="application/json")
+        assert answer.status_code in (400, 422), (method, answer.content)
+    for text in ("NaN", "Infinity", "1e999"):
+        assert client.put(f"{CMS}/x", {"value": text, "type": "number"}).status_code == 422
+    assert not rows()
+
+
+@pytest.mark.parametrize("key", ["ключ", "clé", "a\u0301", "ａ", "a b", "a\nb", "a/b", "_a", "x" * 101, "a;--", "١"])
+def test_a_key_is_plain_letters_digits_and_dashes(client, key):
+    assert client.post(SETTINGS, {"key": key, "value": 1}).status_code == 422
+    assert client.patch(SETTINGS, {key: 1}).status_code == 422
+    if "/" not in key:
+        assert client.put(f"{CMS}/{quote(key)}", {"value": "1"}).status_code == 422
+    assert not rows()
+
+
+def test_several_settings_are_set_together_or_none(client, admin, size):
+    answer = client.patch(SETTINGS, {"size": 5, "site_name": "Shop", "mine": [1]})
+    assert answer.status_code == 200
+    assert [(entry["key"], entry["value"]) for entry in answer.json()] == [
+        ("mine", [1]), ("site_name", "Shop"), ("size", 5),
+    ]  # fmt: skip
+    assert {entry["updated_by"] for entry in answer.json()} == {str(admin.pk)}
+    before = rows()
+    answer = client.patch(SETTINGS, {"size": "many", "site_name": "Other", "1x": 1, "enable_search": 1})
+    assert answer.status_code == 422 and sorted(answer.json()["fields"]) == ["1x", "enable_search", "size"]
+    for nothing in ({}, [], [{"size": 1}], "x", {f"k{n}": n for n in range(101)}):
+        assert client.patch(SETTINGS, nothing, format="json").status_code in (400, 422), nothing
+    assert rows() == before
+
+
+def test_anybody_reads_what_is_public_and_nothing_else(client, anonymous, member, as_user):
+    client.post(SETTINGS, {"key": "default_categories", "value": "a,b"})
+    for name, value, message in (
+        ("site-name", values.get("site_name"), "Site name retrieved successfully"),
+        ("site-description", "", "Site description retrieved successfully"),
+        ("default-categories", "a,b", "Default categories retrieved successfully"),
+        ("enable-search", "true", "Enable search setting retrieved successfully"),
+    ):
+        for caller in (anonymous, as_user(member)):
+            answer = caller.get(f"/api/cms/public/{name}").json()
+            assert answer["success"] is True and answer["message"] == message
+            assert answer["data"]["setting_value"] == value and "updated_by" not in answer["data"]
+    for name in ("app-name", "smtp-host", "smtp-password", "site_name", "nothing", "maintenance-mode", "x%00"):
+        answer = anonymous.get(f"/api/cms/public/{name}")
+        assert answer.status_code == 404 and answer.json()["message"] == "Setting not found"
+    client.post(SETTINGS, {"key": "open_secret", "value": 1, "category": "public"})
+    assert anonymous.get("/api/cms/public/open-secret").status_code == 404
+
+
+def test_a_value_has_to_be_sent(client):
+    for body in ({}, {"value": None}, {"type": "string"}):
+        answer = client.put(f"{CMS}/site_name", body)
+        assert answer.status_code == 422 and answer.json()["errors"] == ["Setting value is required"]
+    for value, kept in (("", ""), (False, False), (0, 0)):
+        answer = client.put(f"{CMS}/mine", {"value": value, "type": registry.type_of(value)})
+        assert answer.status_code == 200 and rows()[0]["value"] == kept
+
+
+@pytest.mark.usefixtures("committed_db")
+def test_two_who_set_several_in_another_order_both_get_there(make_user, as_user):
+    chief = as_user(make_user("chief", role="admin"))
+    keys = [f"key{number}" for number in range(10)]
+
+    def set_them(order: list[str]) -> Any:
+        try:
+            return chief.patch(SETTINGS, dict.fromkeys(order, order[0]))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(set_them, [keys, keys[::-1]] * 4))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({row["value"] for row in rows()}) == 1 and len(rows()) == 10
