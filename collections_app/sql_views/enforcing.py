@@ -29,7 +29,7 @@ _FUNCTIONS = frozenset(
     {"count", "sum", "avg", "min", "max", "total", "group_concat", "row_number", "rank", "dense_rank", "lag", "lead",
      "first_value", "last_value", "coalesce", "ifnull", "nullif", "iif", "abs", "round", "ceil", "ceiling", "floor",
      "sign", "sqrt", "upper", "lower", "trim", "ltrim", "rtrim", "length", "substr", "substring", "instr", "like",
-     "concat", "left", "right", "date", "datetime", "time", "julianday", "unixepoch", "strftime", "current_timestamp",
+     "date", "datetime", "time", "julianday", "unixepoch", "strftime", "current_timestamp",
      "current_date"}
 )  # fmt: skip
 _INSUFFICIENT_PRIVILEGE = "42501"

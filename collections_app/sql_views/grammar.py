@@ -58,7 +58,7 @@ _PARTS: dict[type[exp.Expr], frozenset[str]] = {
     exp.Where: frozenset({"this"}),
     exp.Group: frozenset({"expressions"}),
     exp.Having: frozenset({"this"}),
-    exp.Order: frozenset({"expressions"}),
+    exp.Order: frozenset({"this", "expressions"}),
     exp.Ordered: frozenset({"this", "desc", "nulls_first"}),
     exp.Limit: frozenset({"expression"}),
     exp.Offset: frozenset({"expression"}),
@@ -97,9 +97,17 @@ _EXPRESSIONS: tuple[type[exp.Expr], ...] = (
 
 _ALLOWED = frozenset((*_PARTS, *CONDITIONS, *_EXPRESSIONS))
 
+# Functions that only the other engine has, and what to use instead.
+_INSTEAD = {
+    "sqlite": {"left": "substr", "right": "substr", "concat": "||", "to_char": "strftime", "date_trunc": "date",
+               "extract": "strftime"},
+    "postgresql": {"total": "sum", "strftime": "to_char", "julianday": "extract", "unixepoch": "extract",
+                   "datetime": "date_trunc", "time": "to_char"},
+}  # fmt: skip
+
 # Functions that sqlglot has no class for.
 _BY_NAME = {
-    "sqlite": frozenset({"total", "julianday", "unixepoch", "date", "datetime", "time"}),
+    "sqlite": frozenset({"total", "julianday", "unixepoch", "date", "datetime", "time", "strftime"}),
     "postgresql": frozenset[str](),
 }
 
@@ -188,13 +196,14 @@ def _parse(text: str, vendor: str) -> exp.Query:
 
 def _check(text: str, node: Any, vendor: str) -> None:
     kind = type(node)
-    if kind is exp.Anonymous:
-        name = node.this
-        if not isinstance(name, str) or name.lower() not in _BY_NAME[vendor]:
-            raise at(text, node, f"The function {str(name)[:40]} can't be used in a view.")
+    function = _name_of(node) if isinstance(node, exp.Func) else ""
+    instead = _INSTEAD[vendor].get(function)
+    if instead:
+        raise at(text, node, f"The database has no {function}; use {instead}.")
+    if kind is exp.Anonymous and function in _BY_NAME[vendor]:
         return
     if kind not in _ALLOWED:
-        what = f"The function {_name_of(node)}" if isinstance(node, exp.Func) else kind.__name__.upper()
+        what = f"The function {function}" if function else kind.__name__.upper()
         raise at(text, node, f"{what} can't be used in a view.")
     keys = _PARTS.get(kind)
     if keys is not None:
@@ -207,6 +216,8 @@ def _check(text: str, node: Any, vendor: str) -> None:
             raise at(text, node.parent or node, "A value can't be cast to this type in a view.")
         if vendor == "sqlite" and node.this in _NOT_ON_SQLITE:
             raise at(text, node.parent or node, "SQLite has no such type; use date() or datetime().")
+    elif kind is exp.Order and node.this is not None and type(node.parent) is not exp.GroupConcat:
+        raise at(text, node, "The values of this function have no order.")
     elif kind is exp.Table and type(node.this) is not exp.Identifier:
         raise at(text, node, "A view reads from collections only.")
     elif kind is exp.Var and not _UNIT.fullmatch(str(node.this)):
@@ -216,8 +227,8 @@ def _check(text: str, node: Any, vendor: str) -> None:
 
 
 def _name_of(node: exp.Func) -> str:
-    names = node.sql_names() if hasattr(node, "sql_names") else []
-    return str(names[0] if names else type(node).__name__).lower()[:40]
+    name = node.this if type(node) is exp.Anonymous else node.sql_names()[0]
+    return str(name).lower()[:40]
 
 
 def is_fleeting(root: exp.Query, vendor: str) -> bool:

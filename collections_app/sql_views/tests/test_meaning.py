@@ -11,7 +11,7 @@ from collections_app import dialects
 from collections_app.dialects import quote
 from collections_app.schema import registry
 from collections_app.sql_views import previewing
-from core.errors import DomainError
+from core.errors import DomainError, ValidationFailed
 
 pytestmark = pytest.mark.engine
 
@@ -83,6 +83,7 @@ dt > '2025-01-01'
 SQLITE = r"""
 strftime('%Y-%m', dt)
 strftime('%s', dt)
+strftime('%Y', dt, 'start of month', '+1 month')
 strftime('%W', dt)
 strftime('%f', dt)
 strftime('%H:%M', dt)
@@ -155,6 +156,8 @@ least(n, 3)
 n IS DISTINCT FROM 5
 string_agg(t, '-') OVER ()
 (SELECT string_agg(c.t, ',') FROM things AS c)
+(SELECT string_agg(c.t, ',' ORDER BY c.t DESC) FROM things AS c)
+(SELECT string_agg(DISTINCT c.t, ',' ORDER BY c.t) FROM things AS c)
 """
 
 
@@ -184,3 +187,24 @@ def test_expressions_mean_in_a_view_what_they_mean_to_the_database(make_collecti
             if _alike(got) != _alike(wanted):
                 differ[expression] = (wanted, got)
     assert not differ
+
+
+def test_what_one_engine_has_is_named_on_the_other(make_collection: Any) -> None:
+    make_collection("things", t="text", n="integer", dt="datetime")
+    of_the_other = {
+        "sqlite": {"left(t, 2)": "substr", "right(t, 2)": "substr", "concat(t, n)": r"\|\|", "to_char(dt, 'YYYY')": "strftime",
+                   "date_trunc('day', dt)": "date", "extract(year FROM dt)": "strftime"},
+        "postgresql": {"total(n)": "sum", "strftime('%Y', dt)": "to_char", "julianday(dt)": "extract",
+                       "unixepoch(dt)": "extract", "datetime(dt)": "date_trunc", "time(dt)": "to_char"},
+    }[connection.vendor]  # fmt: skip
+    for expression, instead in of_the_other.items():
+        with pytest.raises(ValidationFailed, match=f"has no .* use {instead}") as refused:
+            previewing.preview(f"SELECT {expression} AS res FROM things", 1)
+        assert refused.value.extra["position"]["line"] == 1
+
+
+def test_only_joined_texts_have_an_order(make_collection: Any) -> None:
+    make_collection("things", t="text")
+    for refused in ("max(t ORDER BY t)", "count(t ORDER BY t)"):
+        with pytest.raises(ValidationFailed):
+            previewing.preview(f"SELECT {refused} AS res FROM things", 1)
