@@ -106,6 +106,12 @@ class RateLimited(DomainError):
     status, code = 429, "RATE_LIMIT_EXCEEDED"
     default_message = "Rate limit exceeded."
 
+    def __init__(self, message: str | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        seconds = self.headers.get("Retry-After")
+        if message is None and seconds is not None:
+            self.message = f"{self.message} Try again in {seconds} second{'s'[: seconds != '1']}."
+
 
 class ServiceUnavailable(DomainError):
     status, code = 503, "SERVICE_UNAVAILABLE"
