@@ -19,6 +19,7 @@ from collections_app.records.unit_of_work import UnitOfWork, savepoint, unit_of_
 from collections_app.rules import RuleEnv
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.registry import with_schema
+from collections_app.schema.service import require_writable
 from collections_app.schema.snapshot import Snapshot
 from core import clock, database
 from core.errors import BadRequest, DomainError, Forbidden, NotFound, Unauthorized, ValidationFailed
@@ -352,6 +353,7 @@ def _bulk(
 ) -> Answer:
     def unit(snapshot: Snapshot) -> Answer:
         collection = snapshot.get(name)
+        require_writable(collection)
         env = call.env(call.wanted(collection, frozenset()))
         ready = None if data is None else passwords.ahead(collection, "update", data, replace(env, body=data), snapshot)
 

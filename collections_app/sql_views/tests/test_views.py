@@ -9,6 +9,7 @@ import pytest
 
 from accounts.principals import ANONYMOUS, SYSTEM
 from collections_app.io import exports
+from collections_app.records import operations
 from collections_app.records.operations import Call
 from collections_app.schema import registry, service
 from collections_app.sql_views.tests.conftest import SALES
@@ -114,7 +115,10 @@ def test_a_view_is_for_admins_until_it_has_a_rule(shop: Any, make_collection: An
 def test_nobody_writes_a_view(shop: Any, make_collection: Any, records: Any) -> None:
     make_collection("sales", type="view", view_query=SALES, list_rule=None)
     before = records("sales").items()
+    call = Call(SYSTEM, "POST")
     for attempt in (
+        lambda: operations.bulk_update(call, "sales", {"record_ids": ["1"], "data": {"product": "x"}}),
+        lambda: operations.bulk_delete(call, "sales", {"record_ids": ["1"]}),
         lambda: records("sales").create(product="x"),
         lambda: records("sales").update("1", {"product": "x"}),
         lambda: records("sales").delete("1"),
