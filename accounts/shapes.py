@@ -27,6 +27,16 @@ class Password(Secret):
         super().__init__(trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
 
+_WEB_ADDRESS = URLValidator(["http", "https"])
+_OWN_PATH = re.compile(r"/(?![/\\])[^\s\\<>\"']*")
+
+
+def _picture(address: str) -> None:
+    """A picture on the web, or by its path on this site."""
+    if not _OWN_PATH.fullmatch(address):
+        _WEB_ADDRESS(address)
+
+
 class ProfileSerializer(StrictSerializer):
     """What an account says about itself."""
 
@@ -37,7 +47,7 @@ class ProfileSerializer(StrictSerializer):
     first_name = Text(required=False, allow_blank=True, max_length=100)
     last_name = Text(required=False, allow_blank=True, max_length=100)
     phone_number = Text(required=False, allow_blank=True, validators=[PHONE])
-    avatar_url = Text(required=False, allow_blank=True, max_length=500, validators=[URLValidator(["http", "https"])])
+    avatar_url = Text(required=False, allow_blank=True, max_length=500, validators=[_picture])
     bio = Text(required=False, allow_blank=True, max_length=5000)
     public_name = Text(required=False, allow_blank=True, max_length=150)
     timezone = Text(required=False, max_length=64)

@@ -42,6 +42,10 @@ class EnvelopedRegisterSerializer(RegisterSerializer):
     username = Text()
     email = Email(error_messages={"invalid": "Email format is invalid"})
 
+    def get_fields(self) -> dict[str, Any]:
+        found = super().get_fields()
+        return {"username": found.pop("username"), **found}  # in the order in which it is asked for, and refused
+
     def validate_username(self, username: str) -> str:
         if len(username) < 4:
             raise serializers.ValidationError("Username must be at least 4 characters")

@@ -369,3 +369,16 @@ def test_an_account_of_an_auth_collection_is_nobody_here(schema_db, make_collect
 def test_browsers_get_pages(client_of, path):
     answer = client_of("admin").get(f"/api/v1/{path}", HTTP_ACCEPT="text/html")
     assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("/img/avatar.png", True), ("https://example.com/a.png", True), ("", True), ("//evil.example/a", False),
+        ("/\\evil.example/a", False), ("img/avatar.png", False), ("javascript:alert(1)", False), ("/a b", False),
+    ],
+)  # fmt: skip
+def test_a_picture_is_on_the_web_or_on_this_site(address, taken, owner, as_user):
+    answer = as_user(owner).put(f"/api/v1/users/update/{owner.pk}", {"avatar_url": address})
+    owner.refresh_from_db()
+    assert (answer.status_code, owner.avatar_url) == ((200, address) if taken else (422, ""))

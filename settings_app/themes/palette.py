@@ -83,7 +83,7 @@ def _palette(settings: Mapping[str, Any], standard: Mapping[str, str], prefix: s
     line = stated.get("line", rest["line"])
     if "page" in given:  # what goes with our own pages may not go with the theme's
         inks["soft"] = readable(stated.get("soft", mix(inks["text"], card, 0.3)), grounds)
-        line = stated.get("line", mix(card, inks["text"], 0.18))
+        line = stated.get("line", mix(card, inks["text"], 0.25))
     drawn = {"on-accent": strongest([inks["accent"]]), "key": inks["text"], "string": inks["good"]}
     return Palette({"page": page, "card": card, "line": line, **inks, **drawn}, is_dark, said)
 
