@@ -50,6 +50,11 @@ class Principal:
         return self.collection == STAFF_COLLECTION and self.role == "superadmin"
 
     @property
+    def is_person(self) -> bool:
+        """Whether they are here themselves, and not by an API key."""
+        return bool(self.id) and self.scope is None
+
+    @property
     def key(self) -> str:
         """Names the caller across all account tables; empty for nobody."""
         return f"{self.collection_id or self.collection}:{self.id}" if self.id else ""

@@ -24,7 +24,7 @@ MAX_VALUE_BYTES = 100_000
 MAX_AT_ONCE = 100
 CUSTOM = "custom"
 MASK = "********"  # what is shown of a secret, and what leaves it as it is
-GUARDED = "Only a superadmin may change this setting."
+GUARDED = "Only a superadmin may change this setting, and no API key."
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -115,7 +115,9 @@ def remove(key: str) -> None:
 
 def require_right(caller: Caller, keys: Iterable[str]) -> None:
     """Forbidden where the caller, an admin, may not change one of these settings."""
-    if any(key in registry.known and registry.known[key].guarded for key in keys) and not caller.is_superadmin:
+    if any(key in registry.known and registry.known[key].guarded for key in keys) and not (
+        caller.is_superadmin and caller.is_person
+    ):
         raise Forbidden(GUARDED)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from rest_framework.test import APIClient
 
-from accounts import mail_server, mailing
+from accounts import api_keys, mail_server, mailing
 from accounts.models import Mail
 from accounts.tests import mail_servers
 from accounts.tests.mail_servers import PASSWORD, USER, Mailbox
@@ -162,7 +163,11 @@ def test_only_a_superadmin_says_where_mail_goes(admin, superadmin, as_user):
         client.delete(f"{SETTINGS}/smtp_host"),
     ):
         assert answer.status_code == 403
-        assert answer.json()["message"] == "Only a superadmin may change this setting."
+        assert answer.json()["message"] == "Only a superadmin may change this setting, and no API key."
+    key = api_keys.make(superadmin, name="k", access="write")[1]
+    program = APIClient(headers={"X-API-Key": key})
+    assert program.delete(f"{SETTINGS}/smtp_host").status_code == 403
+    assert program.patch(SETTINGS, {"site_name": "Shop", "smtp_host": "evil.example"}).status_code == 403
     assert list(CmsSetting.objects.values()) == before
     assert as_user(superadmin).delete(f"{SETTINGS}/smtp_host").status_code == 200
 

@@ -21,12 +21,20 @@ from core import clock, ids
 from settings_app import values
 from settings_app.registry import Setting, declare
 
-MAX_SIZE = "max_upload_size"
+MAX_SIZE, MAX_FILE_SIZE = "max_upload_size", "max_file_size"
 
 
 def declare_settings() -> None:
     declare(
-        Setting(MAX_SIZE, "integer", 100 * 1024 * 1024, "storage", "Bytes that an uploaded file may have.", least=1)
+        Setting(MAX_SIZE, "integer", 100 * 1024 * 1024, "storage", "Bytes that an uploaded file may have.", least=1),
+        Setting(
+            MAX_FILE_SIZE,
+            "integer",
+            lambda: values.get(MAX_SIZE),
+            "storage",
+            "Likewise; the smaller of the two holds.",
+            least=1,
+        ),
     )
 
 
@@ -83,7 +91,7 @@ def _stage(upload: UploadedFile, field: Field, by: str, staged: list[str]) -> St
 
 def too_large(size: int) -> str:
     """Why a file of so many bytes is not taken anywhere; empty where it is."""
-    most = values.get(MAX_SIZE)
+    most = min(values.several(MAX_SIZE, MAX_FILE_SIZE).values())
     return f"The file has {size:,} bytes; at most {most:,} are taken ({MAX_SIZE})." if size > most else ""
 
 
