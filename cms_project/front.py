@@ -97,7 +97,7 @@ class Front:
                 seconds * 1000,
                 given_id,
                 client[0] if client else "-",
-                scope.get("fastcms.who", ""),
+                str(scope.get("fastcms.who", "")),
             )
 
     async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, answer: _Answer) -> None:

@@ -1,103 +1,68 @@
-"""Is it alive, can it work: for load balancers and people. Never limited, no sign-in."""
+"""Is it alive, can it work: for load balancers and people. Never limited, no sign-in.
+
+Strangers learn what is missing, and nothing of versions, places or causes; those are in the log.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import django
 from django.conf import settings
-from django.core.cache import cache
-from django.db import Error, connection
-from django.http import HttpRequest, HttpResponse
+from django.db import connection
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
 
+from cms_project import checks
 from core import clock, json
 from core.asgi import Headers
-from core.errors import MethodNotAllowed, NotFound
+from core.drf import AllowWhereAsked
+from core.errors import NotFound
 from core.routes import route
 from core.version import VERSION
+from core.views import CheckedView
 from settings_app import seen
 from settings_app.declared import APP_NAME
 
-logger = logging.getLogger(__name__)
+_TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+_MOMENT = {"type": "string", "format": "date-time"}
 
-Check = Callable[[], tuple[dict[str, Any], bool]]
-
-
-def _view(check: Check) -> Callable[[HttpRequest], HttpResponse]:
-    def view(request: HttpRequest) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(headers={"Allow": "GET, HEAD"})
-        content, healthy = check()
-        return HttpResponse(
-            json.dumps(content),
-            content_type="application/json",
-            status=200 if healthy else 503,
-            headers={"Cache-Control": "no-store"},
-        )
-
-    return view
+Report = tuple[dict[str, Any], bool]
 
 
-def whole(check: Check) -> Callable[[], tuple[int, Headers, bytes]]:
-    """The same answer without Django."""
-
-    def answer() -> tuple[int, Headers, bytes]:
-        content, healthy = check()
-        body = json.dumps(content)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        return 200 if healthy else 503, headers, body
-
-    return answer
+def live() -> Report:
+    return {"status": "alive"}, True
 
 
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            return bool(cursor.fetchone() == (1,))
-    except Error:
-        logger.exception("the database does not answer")
-        return False
-
-
-def _cache_answers() -> bool:
-    try:
-        cache.set("health", "1", 5)
-        return bool(cache.get("health") == "1")
-    except Exception as fault:  # noqa: BLE001 - whatever is wrong with it, that is the answer
-        logger.warning("the cache does not answer: %r", fault)
-        return False
-
-
-def health() -> tuple[dict[str, Any], bool]:
+def health() -> Report:
+    """``degraded`` where something is away; that is said, and is no failure: the process answers."""
+    found = checks.ask(checks.all_checks())
     return {
-        "status": "healthy",
+        "status": "healthy" if all(found.values()) else "degraded",
         "message": "Service is running",
         "service": seen.value(APP_NAME),
-        "version": VERSION,
+        **({} if settings.PRODUCTION else {"version": VERSION}),
         "environment": settings.ENV,
         "timestamp": clock.isoformat(clock.now()),
     }, True
 
 
-def live() -> tuple[dict[str, Any], bool]:
-    return {"status": "alive"}, True
+def ready() -> Report:
+    """Ready when nothing vital is missing; what else is missing degrades only."""
+    wanted = checks.all_checks()
+    found = checks.ask(wanted)
+    is_ready = all(found[check.name] for check in wanted if check.vital)
+    status = "not_ready" if not is_ready else "ready" if all(found.values()) else "degraded"
+    return {
+        "status": status,
+        "checks": found,
+        "failed": [name for name, answers in found.items() if not answers],
+    }, is_ready
 
 
-def ready() -> tuple[dict[str, Any], bool]:
-    """Ready when the database answers; a cache that is away is told, and degrades only."""
-    database, cached = _database_answers(), _cache_answers()
-    status = "not_ready" if not database else "ready" if cached else "degraded"
-    return {"status": status, "checks": {"database": database, "cache": cached}}, database
-
-
-def info() -> tuple[dict[str, Any], bool]:
+def info() -> Report:
     if settings.PRODUCTION:
         raise NotFound
     return {
@@ -111,32 +76,87 @@ def info() -> tuple[dict[str, Any], bool]:
     }, True
 
 
-def database() -> tuple[dict[str, Any], bool]:
-    answers = _database_answers()
-    return {
-        "status": "healthy" if answers else "unhealthy",
-        "database": "connected" if answers else "disconnected",
-    }, answers
+def _one(check: checks.Check) -> Callable[[], Report]:
+    def report() -> Report:
+        answers = check.answers()
+        said = {"status": "healthy", check.name: "connected"}
+        return said if answers else {"status": "unhealthy", check.name: "disconnected"}, answers
+
+    return report
 
 
-def cached() -> tuple[dict[str, Any], bool]:
-    answers = _cache_answers()
-    return {
-        "status": "healthy" if answers else "unhealthy",
-        "cache": "connected" if answers else "disconnected",
-    }, answers
+database, cached = _one(checks.DATABASE), _one(checks.CACHE)
 
 
-urlpatterns = [
-    route("", _view(health)),
-    route("live", _view(live)),
-    route("ready", _view(ready)),
-    route("info", _view(info)),
-    route("db", _view(database)),
-    route("cache", _view(cached)),
-]
+class HealthView(AllowWhereAsked, CheckedView):
+    """Answers what ``report`` says: 200, or 503 where it is not well."""
 
-# Those that ask nothing of any other service.
-FIXED = {f"{root}/health{slash}": whole(health) for root in ("", "/api/v1") for slash in ("", "/")} | {
-    f"{root}/health/live{slash}": whole(live) for root in ("", "/api/v1") for slash in ("", "/")
+    parameters = None  # load balancers add some
+    authentication_classes: Sequence[Any] = ()
+    crew = "health"
+    report: Callable[[], Report]
+
+    def answer(self) -> Response:
+        content, is_well = type(self).report()
+        return Response(content, status=200 if is_well else 503)
+
+
+def _view(name: str, report: Callable[[], Report], summary: str, properties: dict[str, Any]) -> Any:
+    shape = {"type": "object", "properties": properties, "required": list(properties)}
+    statuses = {200: shape} if name in ("root", "live", "info") else {200: shape, 503: shape}
+
+    @extend_schema(f"health_{name}", summary=summary, description=summary, request=None, responses=statuses)
+    def get(self: HealthView, request: Request) -> Response:
+        return self.answer()
+
+    made = type(f"Health{name.title()}View", (HealthView,), {"report": staticmethod(report), "get": get})
+    made.__doc__ = summary
+    return made.as_view()  # type: ignore[attr-defined]
+
+
+def _state(*states: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(states)}
+
+
+_CONNECTED = _state("connected", "disconnected")
+_WELL = _state("healthy", "unhealthy")
+_NAMED = {"service": _TEXT, "environment": _TEXT, "timestamp": _MOMENT}
+_VIEWS = {
+    "": _view(
+        "root",
+        health,
+        "The process answers, and whether something is away.",
+        {"status": _state("healthy", "degraded"), "message": _TEXT, **_NAMED},
+    ),
+    "live": _view("live", live, "The process answers.", {"status": _state("alive")}),
+    "ready": _view(
+        "ready",
+        ready,
+        "It can do its work; 503 where something vital is missing.",
+        {
+            "status": _state("ready", "degraded", "not_ready"),
+            "checks": {"type": "object", "additionalProperties": _FLAG},
+            "failed": {"type": "array", "items": _TEXT},
+        },
+    ),
+    "info": _view("info", info, "What this is; 404 in production.", {**_NAMED, "version": _TEXT, "database": _TEXT}),
+    "db": _view("db", database, "The database answers.", {"status": _WELL, "database": _CONNECTED}),
+    "cache": _view("cache", cached, "The cache answers.", {"status": _WELL, "cache": _CONNECTED}),
 }
+
+urlpatterns = [route(f"{root}/{name}", view) for root in ("health", "api/v1/health") for name, view in _VIEWS.items()]
+
+
+def _whole() -> tuple[int, Headers, bytes]:
+    body = json.dumps(live()[0])
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"vary", b"Accept"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return 200, headers, body
+
+
+# What is answered without asking anything, and so without Django.
+FIXED = {f"{root}/health/live{slash}": _whole for root in ("", "/api/v1") for slash in ("", "/")}

@@ -13,7 +13,7 @@ from cms_project import pages
 urlpatterns = [
     path("", pages.start),
     path("", include("accounts.pages")),
-    re_path(r"^(?:api/v1/)?health/?", include("cms_project.health")),
+    path("", include("cms_project.health")),
     path("", include("cms_project.metrics")),
     re_path(r"^api/(?:v1/)?auth/", include(accounts_urls.urlpatterns)),
     re_path(r"^api/v1/oauth/", include(oauth_urls.urlpatterns)),

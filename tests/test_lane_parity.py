@@ -334,7 +334,7 @@ def test_tokens_that_do_not_speak_for_anybody(ways: TwoWays) -> None:
     same(ways, [
         request for who in BAD_TOKENS for request in (
             get("posts", who), get("posts/post-01", who), get("vault", who), get("nothing", who), get("posts?page=0", who),
-            get("/health/", who), get("/api/v1/health/", who), send("POST", "posts", {"title": "x"}, who),
+            get("/health/live/", who), get("/api/v1/health/live", who), send("POST", "posts", {"title": "x"}, who),
             send("PATCH", "posts/post-01", b"{", who), send("DELETE", "posts/post-01", b"", who),
             send("POST", "posts/bulk-delete", {"record_ids": ["post-01"]}, who), send("POST", BATCH, b"[]", who),
         )
@@ -570,7 +570,7 @@ def test_methods_and_paths(ways: TwoWays) -> None:
     methods = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PURGE")
     paths = (
         "posts", "posts/", "posts/post-01", "posts/post-01/", "posts/bulk-update", "posts/bulk-delete/", BATCH, f"{BATCH}/",
-        "/health", "/health/", "/health/live", "/api/v1/health", "/api/v1/health/live/", "/api/v1/collections",
+        "/health/live", "/health/live/", "/api/v1/health/live", "/api/v1/health/live/", "/api/v1/collections",
         "/api/v1/collections/posts", "/api/v1/collections/posts/", "/api/v1/collections/posts/records//", f"{BATCH}//",
         "/api/v1/collections//records", "/api/v1//collections/posts/records", "//api/v1/collections/posts/records",
         "/api/v1/collections/posts/records//post-01", "/api/v1/collections/posts/records/post-01//", f"{BATCH}/x",
@@ -676,7 +676,7 @@ def test_pages_of_other_origins(make_two_ways: Callable[[], TwoWays], settings: 
     same(ways, [
         request for origin in origins for request in (
             get("posts/post-01", origin=origin), get("vault", origin=origin), get("posts?page=0", origin=origin),
-            send("POST", "posts", {"title": "x"}, "member", origin=origin), get("/health", origin=origin),
+            send("POST", "posts", {"title": "x"}, "member", origin=origin), get("/health/live", origin=origin),
             send("DELETE", "posts/post-01", origin=origin), send("DELETE", "vault/gold", origin=origin),
             Request("OPTIONS", "posts", headers=[("Origin", origin), ("Access-Control-Request-Method", "PATCH")], by_lane=None),
             Request("OPTIONS", "posts", headers=[("Origin", origin)], by_lane=False), get("posts/x", "expired", origin=origin),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cms_project.settings.environment import flag, positive, read
+from cms_project.settings.environment import flag, positive, read, whole
 
 
 def log_format(raw: str) -> str:
@@ -17,6 +17,8 @@ SLOW_REQUEST_MS = read(positive, 1000, "SLOW_REQUEST_MS")  # until the answer be
 SLOW_QUERY_MS = read(positive, 1000, "SLOW_QUERY_MS")
 
 ACCESS_LOG = read(flag, True, "ACCESS_LOG")
+
+HEALTH_MIN_DISK_MB = read(whole, 100, "HEALTH_MIN_DISK_MB")  # below it /health says degraded
 
 REQUEST_LOG = read(flag, True, "REQUEST_LOG")  # a table of requests, for admins (monitoring/)
 

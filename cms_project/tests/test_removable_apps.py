@@ -11,7 +11,7 @@ import pytest
 
 from collections_app.tests.other_process import ROOT, environment
 
-LISTENERS = ("webhooks", "realtime", "backups")
+LISTENERS = ("webhooks", "realtime", "backups", "monitoring")
 _WITHOUT = """
 import json, sys
 from cms_project import settings

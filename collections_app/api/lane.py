@@ -1,9 +1,9 @@
-"""The lane: the records API as plain ASGI, in front of Django and DRF.
+"""The lane: the records API and the files of records as plain ASGI, in front of Django and DRF.
 
 It takes the requests that programs send all day, and leaves the rest (browsers,
 forms, keys that make a POST repeatable, whatever looks odd) to Django. Both call
-:mod:`collections_app.records.operations`, so both say the same; the lane only
-parses a path, reads a token and writes bytes.
+:mod:`collections_app.records.operations` and :mod:`collections_app.files.serving`, so both say
+the same; the lane only parses a path, reads a token and writes bytes.
 
 On SQLite a read runs here and now, on the event loop's own read-only connection:
 that is quicker than any thread could be told of it. What would take longer than
@@ -29,6 +29,7 @@ from django.db import connection
 from accounts import callers
 from accounts.principals import ANONYMOUS, Principal
 from accounts.scopes import Keys
+from collections_app.files import serving
 from collections_app.records import operations
 from collections_app.records.group_commit import Writer
 from collections_app.records.operations import Answer, Call
@@ -37,10 +38,12 @@ from core import crews, database, hashing, json
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
 from core.error_adapter import domain_error
 from core.errors import ServiceUnavailable
+from core.parts import send_pieces
 
 BUDGET_SECONDS = 0.005  # of a read on the event loop
 THREAD_BUDGET_SECONDS = 0.1  # of a statement in a thread that quick reads share
 SLOW_THREADS = 2
+DISK_THREADS = 4  # for files that are not in memory
 # What is longer takes its time to be understood, which the event loop has not.
 MAX_BODY_BYTES = 100_000
 MAX_QUERY_CHARACTERS = 1000
@@ -52,11 +55,12 @@ _UNUSUAL = frozenset({b"idempotency-key", b"transfer-encoding", b"content-encodi
 _JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 _TYPE: Headers = [(b"content-type", b"application/json")]
 _VARY = (b"vary", b"Accept")
+_READS = frozenset({"GET", "HEAD"})
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Fixed = Callable[[], tuple[int, Headers, bytes]]
-# A function of ``operations``, and what it takes between the call and the body.
-Route = tuple[Callable[..., Answer], tuple[str, ...]]
+# A function of ``operations`` or ``serving``, and what it takes between the call and the body.
+Route = tuple[Callable[..., Any], tuple[str, ...]]
 T = TypeVar("T")
 
 
@@ -73,7 +77,8 @@ class Lane:
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._schema = ThreadPoolExecutor(1, "lane-schema")  # which nobody's slow query may hold up
         self._hashers = ThreadPoolExecutor(hashing.THREADS + 1, "lane-hash")  # of writes with a password
-        self._crews = [self._slow, self._schema, self._hashers]
+        self._disk = ThreadPoolExecutor(DISK_THREADS, "lane-disk")
+        self._crews = [self._slow, self._schema, self._hashers, self._disk]
         self._on_sqlite = connection.vendor == "sqlite"
         if self._on_sqlite:
             self._session: database.Session | None = None  # the event loop's own
@@ -86,17 +91,26 @@ class Lane:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path, method = scope["path"], scope["method"]
-        if path in self._fixed and method == "GET":
+        headers = scope["fastcms.headers"]
+        if path in self._fixed and method == "GET" and _is_usual(scope, method, headers):
             await send_answer(send, *self._fixed[path]())
             return
         route = _route(method, path) if path.startswith(ROOT) else None
-        headers = scope["fastcms.headers"]
-        if route is None or not _is_usual(scope, method, headers):
+        is_file = route is not None and route[0] is serving.file_get
+        if route is None or not _is_usual(scope, method, headers, is_file=is_file):
             await self._app(scope, receive, send)
             return
+        if is_file:
+            route = partial(serving.file_get, asked=_asked(method, headers), at_once=True), route[1]
         try:
             answer = await self._answer(scope, method, headers, route, receive)
+            if isinstance(answer, serving.Bytes) and answer.pieces is not None:
+                await send_pieces(scope, send, answer.status, _headers_of_bytes(answer), answer.pieces, self._disk)
+                return
         except ClientGone:
+            return
+        except serving.NotAtOnce:
+            await self._app(scope, receive, send)
             return
         except Exception as fault:
             error = domain_error(fault)
@@ -105,11 +119,14 @@ class Lane:
             status, refused, content = refusal(error)
             await send_answer(send, status, [*refused, _VARY], content)
             return
-        await send_answer(send, answer.status, _headers(answer), answer.body)
+        if isinstance(answer, serving.Bytes):
+            await send_answer(send, answer.status, _headers_of_bytes(answer), b"")
+        else:
+            await send_answer(send, answer.status, _headers(answer), answer.body)
 
     async def _answer(
         self, scope: Any, method: str, headers: Mapping[bytes, bytes], route: Route, receive: Any
-    ) -> Answer:
+    ) -> Answer | serving.Bytes:
         operation, args = route
         call = Call(
             method=method,
@@ -128,13 +145,13 @@ class Lane:
         scope: Any,
         method: str,
         headers: Mapping[bytes, bytes],
-        operation: Callable[..., Answer],
+        operation: Callable[..., Any],
         args: tuple[Any, ...],
         call: Call,
         receive: Any,
-    ) -> Answer:
+    ) -> Answer | serving.Bytes:
         token = _token(headers)
-        if method == "GET":
+        if method in _READS:
             read = partial(_signed, token, call, operation, *args)
             who = token or (scope["client"] or ("",))[0]
             at_once = len(call.query_string) <= MAX_QUERY_CHARACTERS
@@ -215,7 +232,7 @@ def _in_session(action: Callable[[], T], session: database.Session | None, budge
         return action()
 
 
-def _signed(token: str | None, call: Call, operation: Callable[..., Answer], *args: Any) -> Answer:
+def _signed(token: str | None, call: Call, operation: Callable[..., T], *args: Any) -> T:
     call.principal = _principal(token, call.method)
     return operation(call, *args)
 
@@ -244,6 +261,8 @@ def _route(method: str, path: str) -> Route | None:
     kind, *names = path[len(ROOT) :].removesuffix("/").split("/")
     if kind == "batch" and not names and method == "POST":
         return operations.batch, ()
+    if kind == "files" and len(names) == 3 and all(names):
+        return (serving.file_get, tuple(names)) if method in _READS else None
     if kind != "collections" or not 2 <= len(names) <= 3 or names[1] != "records" or not all(names):
         return None
     del names[1]
@@ -256,12 +275,15 @@ def _route(method: str, path: str) -> Route | None:
     return None if operation is None else (operation, tuple(names))
 
 
-def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes]) -> bool:
+def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes], *, is_file: bool = False) -> bool:
     """Whether nothing in the request is for Django and DRF to make sense of."""
     if not _UNUSUAL.isdisjoint(headers) or b"%" in scope["raw_path"] or not scope["query_string"].isascii():
         return False
     accept = headers.get(b"accept", b"*/*")
-    if accept != b"*/*" and accept != b"application/json":
+    if is_file:  # whatever a picture's reader accepts, but a refusal may be wanted as a page
+        if b"text/" in accept or b"html" in accept or (b"json" in accept and accept != b"application/json"):
+            return False
+    elif accept != b"*/*" and accept != b"application/json":
         first = accept.partition(b",")[0]
         if first != b"application/json" or b";" in accept or b"html" in accept:
             return False
@@ -271,7 +293,7 @@ def _is_usual(scope: Any, method: str, headers: Mapping[bytes, bytes]) -> bool:
     if authorization is not None and authorization[:7].lower() != b"bearer ":
         return False
     length = headers.get(b"content-length", b"0")
-    if method in ("GET", "DELETE"):
+    if method in _READS or method == "DELETE":
         return length == b"0"
     return (
         headers.get(b"content-type", b"").lower() in _JSON
@@ -293,6 +315,16 @@ def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode("latin1")
 
 
+def _asked(method: str, headers: Mapping[bytes, bytes]) -> serving.Asked:
+    return serving.Asked(
+        method,
+        _text(headers, b"range"),
+        _text(headers, b"if-range"),
+        _text(headers, b"if-none-match"),
+        _text(headers, b"if-modified-since"),
+    )
+
+
 async def _body(receive: Any) -> bytes:
     pieces = []
     while True:
@@ -307,3 +339,10 @@ def _headers(answer: Answer) -> Headers:
     headers.append(_VARY)
     headers += [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in answer.headers.items()]
     return headers
+
+
+def _headers_of_bytes(answer: serving.Bytes) -> Headers:
+    """Those of the answer; refusals of the same address differ by what is accepted."""
+    named = dict(answer.headers)
+    named["Vary"] = f"{named['Vary']}, Accept"
+    return [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in named.items()]
