@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from collections_app.dialects import quote
 from collections_app.io import lenient
 from collections_app.io.report import Report
 from collections_app.records import access, modifiers, rows, validate, write
-from collections_app.records.codec import Record, placeholders
+from collections_app.records.codec import Record, codec, placeholders
 from collections_app.records.unit_of_work import UnitOfWork, savepoint
 from collections_app.rules import RuleEnv
 from collections_app.rules.prepared import Decision, prepared
@@ -57,16 +57,18 @@ class Landing:
 
     def piece(self, work: UnitOfWork, piece: Sequence[Row]) -> None:
         """In the order of the file, but that new records of one piece are inserted together."""
-        known = self._existing(piece)
+        keys = {row.number: self._key(row) for row in piece} if self._match is not None else {}
+        known = self._existing(keys.values())
         fresh: list[tuple[Row, Record]] = []
-        pending: set[str] = set()  # keys of what is about to be inserted
+        pending: set[Any] = set()  # keys of what is about to be inserted
         for row in piece:
             record_id = None
-            if self._match is not None and (key := self._key(row)):
+            key = keys.get(row.number)
+            if key is not None:
                 if key in pending:
-                    self._insert(work, self._with_targets(work, fresh))
+                    self._insert(work, self._with_targets(fresh))
                     fresh, pending = [], set()
-                    known |= self._existing([row])
+                    known |= self._existing([key])
                 record_id = known.get(key)
                 pending.add(key)
             if record_id is not None:
@@ -78,34 +80,34 @@ class Landing:
                     fresh.append((row, self._new(work, row)))
                 except DomainError as error:
                     self._refuse(row, error)
-        self._insert(work, self._with_targets(work, fresh))
+        self._insert(work, self._with_targets(fresh))
 
-    def _existing(self, piece: Sequence[Row]) -> dict[str, str]:
-        """Key → id of the records that these rows are about."""
-        if self._match is None:
+    def _existing(self, keys: Iterable[Any]) -> dict[Any, str]:
+        """Key → id of the records that have these values."""
+        wanted = dict.fromkeys(key for key in keys if key is not None)
+        if self._match is None or not wanted:
             return {}
-        keys = list(dict.fromkeys(key for row in piece if (key := self._key(row))))
-        if not keys:
-            return {}
-        dialect = dialects.current()
-        cleaned = {}
-        for key in keys:
-            try:
-                cleaned[key] = self._match.kind.dump(dialect.name, self._match.kind.clean(self._match, key))
-            except InvalidValue:
-                continue  # no record has it, and the row will be refused for it
-        if not cleaned:
-            return {}
-        column, table = quote(self._match.column), quote(self._collection.table)
-        sql = f"SELECT {column}, id FROM {table} WHERE {column} IN ({placeholders(len(cleaned))})"
-        found = dialect.execute(sql, list(cleaned.values())).fetchall()
-        ids = {str(value): record_id for value, record_id in found}
-        return {key: ids[str(value)] for key, value in cleaned.items() if str(value) in ids}
+        dialect, field = dialects.current(), self._match
+        reader = codec(self._collection, tuple({self._collection.by_id["id"], field}))
+        sql = (
+            f"SELECT {reader.columns} FROM {quote(self._collection.table)} t "
+            f"WHERE t.{quote(field.column)} IN ({placeholders(len(wanted))})"
+        )
+        found = dialect.execute(sql, [field.kind.dump(dialect.name, key) for key in wanted]).fetchall()
+        return {record[field.name]: record["id"] for record in reader.records(found)}
 
-    def _key(self, row: Row) -> str:
+    def _key(self, row: Row) -> Any:
+        """The value that tells which record a row is about, as records hold it: 5, 5.0 and 05 are one number.
+        None where there is none, or one that no record has, and that the row will be refused for."""
         assert self._match is not None
-        value = row.data.get(self._match.name)
-        return "" if value is None else str(value)
+        raw = row.data.get(self._match.name)
+        field = self._bare.by_name[self._match.name]
+        if raw is None or raw == "":
+            return None
+        try:
+            return field.kind.clean(field, raw)
+        except InvalidValue:
+            return None
 
     def _new(self, work: UnitOfWork, row: Row) -> Record:
         record = validate.clean_new(self._bare, row.data, admin=self._admin, moment=work.moment)
@@ -120,21 +122,30 @@ class Landing:
             raise access.refusal(self._env)
         return record
 
-    def _with_targets(self, work: UnitOfWork, fresh: list[tuple[Row, Record]]) -> list[tuple[Row, Record]]:
-        """Without those whose related records do not exist; all are looked up at once."""
-        for target in self._collection.target_fields:
+    def _with_targets(self, fresh: list[tuple[Row, Record]]) -> list[tuple[Row, Record]]:
+        """Without those whose related records do not exist; all are looked up at once. A record may refer to
+        itself, and to those that stand before it."""
+        targets = self._collection.target_fields
+        missing = {}
+        for target in targets:
             wanted = sorted({item for _, record in fresh for item in write.related_ids(record[target.name])})
-            missing = validate.missing_targets(target, wanted, self._snapshot)
-            if missing:
-                kept = []
-                for row, record in fresh:
-                    gone = [item for item in write.related_ids(record[target.name]) if item in missing]
-                    if gone:
-                        self._tell(row, target.name, f"The record {gone[0]!r} does not exist.")
-                    else:
-                        kept.append((row, record))
-                fresh = kept
-        return fresh
+            missing[target.name] = set(validate.missing_targets(target, wanted, self._snapshot))
+        if not any(missing.values()):
+            return fresh
+        kept: list[tuple[Row, Record]] = []
+        ours: set[str] = set()  # ids of what is kept
+        for row, record in fresh:
+            for target in targets:
+                there = {*ours, record["id"]} if target.target == self._collection.id else set()
+                lacking = missing[target.name] - there
+                gone = [item for item in write.related_ids(record[target.name]) if item in lacking]
+                if gone:
+                    self._tell(row, target.name, f"The record {gone[0]!r} does not exist.")
+                    break
+            else:
+                kept.append((row, record))
+                ours.add(record["id"])
+        return kept
 
     def _insert(self, work: UnitOfWork, fresh: list[tuple[Row, Record]]) -> None:
         """Together; where a value is taken, one by one, to find out whose."""
@@ -145,7 +156,7 @@ class Landing:
                 self._store(work, [record for _, record in fresh])
         except Conflict:
             for row, record in fresh:
-                self._alone(work, row, partial(self._store, work, [record]))
+                self._alone(work, row, partial(self._store_one, work, record))
         else:
             self._report.imported += len(fresh)
 
@@ -153,6 +164,11 @@ class Landing:
         rows.insert(self._collection, records, admin=self._admin)
         for record in records:
             work.created(self._collection, record)
+
+    def _store_one(self, work: UnitOfWork, record: Record) -> None:
+        # What it refers to may have been to come with it, and have been refused.
+        validate.check_targets(self._collection, record, self._snapshot, record["id"])
+        self._store(work, [record])
 
     def _create(self, work: UnitOfWork, row: Row) -> None:
         write.record_create(work, self._collection, row.data, self._env, checked_as=self._bare)

@@ -279,3 +279,51 @@ def test_rows_of_one_key_follow_each_other(things: Any, records: Any, boss: APIC
         ("1", "A2", 3),
         ("2", "B", None),
     ]
+
+
+KEYS = [
+    ("decimal", ["5", "5.0", "5.00", "05"], ["7.5", "7.50"]),
+    ("integer", ["7", "+7", "07"], ["-1", "-01"]),
+    ("number", ["0.5", ".5", "5e-1"], ["100", "1e2"]),
+    ("date", ["2025-01-15", "2025-01-15T00:00:00Z", "2025-01-15T01:00:00+01:00"], ["2025-01-16"]),
+    ("datetime", ["2025-01-15T10:00:00Z", "2025-01-15 11:00:00+01:00"], ["2025-01-16T10:00:00.5Z"]),
+    ("time", ["10:00", "10:00:00"], ["11:00"]),
+    ("uuid", ["0f0e0d0c-0b0a-0908-0706-050403020100", "0F0E0D0C0B0A09080706050403020100"], []),
+    ("ip", ["::1", "0:0:0:0:0:0:0:1"], ["10.0.0.1"]),
+    ("text", ["a"], ["A", "a "]),
+]
+
+
+@pytest.mark.parametrize(("kind", "same", "others"), KEYS, ids=[one[0] for one in KEYS])
+def test_keys_are_compared_by_their_value(
+    kind: str, same: list[str], others: list[str], make_collection: Any, records: Any, boss: APIClient
+) -> None:
+    """However they are written, and whether the record was there, is of this piece of the file, or of an earlier one."""
+    key = {"type": kind, "validation": {"unique": True}}
+    make_collection("own", key=key, note="text", list_rule=None)
+    made = records("own").create(key=same[0], note="first")
+    for text in same:
+        told = send(boss, f"key,note\n{text},{text}!\n", query="?match=key", name="own").json()
+        assert (told["imported"], told["updated"], told["errors"]) == (1, 1, []), text
+        assert records("own").get(made["id"])["note"] == f"{text}!"
+    records("own").delete(made["id"])
+    rows = "".join(f"{text},{text}\n" for text in (*same, *others, *same))
+    told = send(boss, f"key,note\n{rows}", query="?match=key", name="own").json()
+    assert (told["errors"], told["imported"]) == ([], 2 * len(same) + len(others))
+    assert len(records("own").items()) == told["imported"] - told["updated"]
+
+
+def test_a_record_may_refer_to_itself_and_to_one_above_it(make_collection: Any, records: Any, boss: APIClient) -> None:
+    tree = make_collection("tree", name={"type": "text", "validation": {"unique": True}}, list_rule=None)
+    relation = {"name": "parent", "type": "relation", "relation": {"collection_id": tree.id}}
+    schema = [*(field.as_json() for field in tree.own_fields), relation]
+    assert boss.patch("/api/v1/collections/tree", {"schema": schema}, format="json").status_code == 200
+    told = send(
+        boss, "id,name,parent\na,A,\nb,B,a\nc,C,c\nd,D,e\ne,E,a\nf,F,d\n", query="?match=id", name="tree"
+    ).json()
+    assert [error["row"] for error in told["errors"]] == [5, 7]
+    assert {one["id"]: one["parent"] for one in records("tree").items()} == {"a": None, "b": "a", "c": "c", "e": "a"}
+    # One is taken, so each is tried by itself, and what refers to it goes too.
+    told = send(boss, "id,name,parent\ng,G,b\nh,A,g\ni,I,h\nj,J,g\n", query="?match=id", name="tree").json()
+    assert [error["row"] for error in told["errors"]] == [3, 4]
+    assert {one["id"] for one in records("tree").items()} == {*"abce", "g", "j"}
