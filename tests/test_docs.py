@@ -36,6 +36,7 @@ PAGES = [
     "records.md",
     "schema-moves.md",
     "settings.md",
+    "themes.md",
     "views.md",
     "webhooks.md",
 ]
