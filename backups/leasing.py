@@ -62,6 +62,10 @@ class Lease:
         if self._yields and background.is_ending():
             raise Ending
 
+    def give_up(self) -> None:
+        """End the work at its next step."""
+        self._is_lost = True
+
     def renew(self) -> None:
         """Raises Lost where the lease has ended, or the row is no more."""
         now = clock.now()

@@ -51,3 +51,27 @@ UPLOAD: Json = {
     "properties": {"file": {"type": "string", "format": "binary", "description": "The archive of a backup."}},
     "required": ["file"],
 }
+
+RESTORE: Json = _object(
+    {
+        "success": {"type": "boolean", "enum": [True]},
+        "status": {"type": "string", "enum": ["pending_restart", "restored"]},
+        "message": _TEXT,
+        "backup_filename": _TEXT,
+    }
+)
+RESTORE["properties"]["safety_copy"] = {
+    "type": "string",
+    "description": "Where the state before is kept, once restored.",
+}
+STAGED = _object(
+    {
+        "status": {"type": "string", "enum": ["none", "pending_restart", "failed"]},
+        "backup_filename": _TEXT_OR_NULL,
+        "backup_created": _MOMENT_OR_NULL,
+        "staged": _MOMENT_OR_NULL,
+        "staged_by": {**_TEXT_OR_NULL, "description": "The id of an account."},
+        "error": {**_TEXT_OR_NULL, "description": "Why the last restore came to nothing."},
+    }
+)
+CANCELLED = _object({"cancelled": {"type": "boolean", "enum": [True]}, "backup_filename": _TEXT})

@@ -10,15 +10,18 @@ from argparse import ArgumentParser
 from typing import Any
 
 import uvicorn
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError
 from django.db import connections
 
 from accounts import first_account
+from backups.restoring import applying, by_hand
 from cms_project.migrating import migrate
 from cms_project.production import refuse_unsafe
 from core import metrics
+from core.errors import DomainError, NotFound
 
 SPARE_FILES = 2000  # for requests, the database, and whatever else is open
 
@@ -38,8 +41,13 @@ class Command(BaseCommand):
         except ImproperlyConfigured as fault:
             raise CommandError(str(fault)) from fault
         _link_to(port)
+        has_backups = apps.is_installed("backups")
+        if has_backups:
+            self._restore()
         self.stdout.write("Applying migrations …")
         migrate()
+        if has_backups:
+            by_hand.settle()
         address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
         self.stdout.write(f"{settings.PROJECT_NAME} listens on {address} ({settings.ENV})")
         self._say_what_is_next(address)
@@ -49,6 +57,19 @@ class Command(BaseCommand):
             metrics.share()
         _take_many_connections()
         _run(host, port, workers)
+
+    def _restore(self) -> None:
+        """Put the staged backup in place, if there is one; where that fails, what was is served."""
+        by_hand.look()
+        try:
+            done = applying.apply(at_start=True)
+        except NotFound:
+            return
+        except DomainError as fault:
+            self.stderr.write(fault.message)
+            self.stderr.write("Serving what was there before.")
+        else:
+            self.stdout.write(f"{done.backup_filename} is restored. The state before is kept in {done.safety_copy}.")
 
     def _say_what_is_next(self, address: str) -> None:
         if settings.PRODUCTION and settings.EMAIL_PROVIDER == "console":

@@ -1,0 +1,184 @@
+"""A backup that waits to be put in place: unpacked in ``restore_staging``, and a marker beside it, written last."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.core.checks import CheckMessage, Warning
+
+from backups import archive, storage, verifying, workshop
+from backups.archive import BadArchive
+from backups.verifying import Contents
+from core import clock, ids
+from core.errors import Conflict, NotFound
+
+FOLDER, MARKER, FAILED, LOCK = "restore_staging", ".restore_pending", ".restore_failed", ".restoring"
+NOTHING = "No restore is staged."
+
+logger = logging.getLogger("fastcms.backups")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A restore that is to be done. ``by`` is the principal's key, times are ISO 8601."""
+
+    id: str
+    backup_filename: str
+    by: str
+    staged: str
+    backup_created: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return storage.folder() / FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last restore, which came to nothing: what there was is what there is."""
+
+    backup_filename: str
+    error: str
+    failed: str
+
+
+def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged:
+    """Unpack the archive at ``path``, so that the next start of the server puts it in place.
+
+    Whatever is wrong with it is said before anything is touched: BadArchive; NoRoom; Conflict while another
+    restore is being staged or done. One that was staged before is given up.
+    """
+    with alone(), workshop.folder(storage.folder()) as own:
+        found = unpack(path, own, password)
+        cancel_quietly()
+        staged = Staged(
+            ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40]
+        )
+        own.joinpath("database").rename(staged.folder)
+        _forget(FAILED)
+        _write(MARKER, asdict(staged))
+    logger.info("%s is staged for restore by %s", name, by)
+    return staged
+
+
+def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
+    """Verify an archive, and unpack it into ``folder``/database; BadArchive, NoRoom."""
+    with archive.reading(path, password) as opened:
+        found = verifying.contents(opened, path.stat().st_size)
+        # Once unpacked, and once more as the copy that is made ready to be put in place.
+        workshop.check_room(folder, found.size + found.database.size)
+        target = folder / "database"
+        target.mkdir()
+        verifying.extract(opened, found.members, target)
+        (target / archive.METADATA).write_text(json.dumps(found.metadata))
+    if found.metadata["engine"] == "sqlite":
+        verifying.check_database(target / found.database.name)
+    os.sync()
+    return found
+
+
+def pending() -> Staged | None:
+    """What waits to be put in place."""
+    found = _read(MARKER)
+    return Staged(**found) if found else None
+
+
+def failure() -> Failure | None:
+    """How the last restore failed, if it did."""
+    found = _read(FAILED)
+    return Failure(**found) if found else None
+
+
+def described(staged: Staged) -> Contents:
+    """What was unpacked, every byte compared again; BadArchive."""
+    try:
+        metadata: dict[str, Any] = json.loads((staged.folder / archive.METADATA).read_bytes())
+    except (OSError, ValueError) as fault:
+        raise BadArchive(f"What was staged in {staged.folder} is not there any more.") from fault
+    sizes = {
+        path.relative_to(staged.folder).as_posix(): path.stat().st_size
+        for path in staged.folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    found = verifying.described(metadata, sizes)
+    verifying.check_extracted(staged.folder, found)
+    return found
+
+
+def cancel() -> Staged:
+    """Give up what is staged; NotFound where nothing is, Conflict while it is being done."""
+    with alone():
+        found = pending()
+        if found is None:
+            raise NotFound(NOTHING)
+        cancel_quietly()
+    return found
+
+
+def cancel_quietly() -> None:
+    """The marker first: without it the folder is nothing."""
+    _forget(MARKER)
+    shutil.rmtree(storage.folder() / FOLDER, ignore_errors=True)
+
+
+def failed(staged: Staged, why: str) -> None:
+    """The restore came to nothing, and is not tried again."""
+    _write(FAILED, asdict(Failure(staged.backup_filename, why, clock.isoformat(clock.now()))))
+    cancel_quietly()
+
+
+def check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A system check: commands that only work on the data say that it is about to be replaced."""
+    staged = pending()
+    if staged is None:
+        return []
+    told = f"{staged.backup_filename} is staged for restore: the next start of the server puts it in place."
+    return [Warning(told, hint="What is changed until then will be kept aside only.", id="backups.W001")]
+
+
+@contextmanager
+def alone(*, patiently: bool = False) -> Iterator[None]:
+    """One at a time stages, cancels or restores; Conflict for others, unless they wait.
+
+    The lock ends with its process.
+    """
+    with (storage.folder() / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if patiently else fcntl.LOCK_NB))
+        except BlockingIOError as fault:
+            raise Conflict("A restore is being staged or done at the moment.") from fault
+        yield
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((storage.folder() / name).read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _write(name: str, content: dict[str, Any]) -> None:
+    target = storage.folder() / name
+    draft = target.with_name(f"{name}.draft")
+    draft.write_text(json.dumps(content))
+    workshop.place(draft, target)
+
+
+def _forget(name: str) -> None:
+    target = storage.folder() / name
+    target.unlink(missing_ok=True)
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
