@@ -1,5 +1,7 @@
 """uvicorn's protocols, with a word for those who stream: the line, and the news that the server ends.
 
+Files go by the line too: the kernel copies them, and uvicorn is told how much went.
+
 A stream has no end that a server could wait for. Whoever holds one is told, and a
 client that does not take the end of its stream is left behind.
 """
@@ -22,11 +24,23 @@ class HttpProtocol(HttpToolsProtocol):
     """Requests find their line in ``scope["state"]``, and so do WebSockets, which begin as requests."""
 
     line: Line
+    answering: Any  # uvicorn's, of the answer under way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.line = Line(transport)
+        self.line = Line(transport, self._note_sent)
         self.app_state = {**self.app_state, KEY: self.line}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.line.lose()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _note_sent(self, count: int) -> None:
+        self.answering.expected_content_length -= count
 
     def shutdown(self) -> None:
         super().shutdown()

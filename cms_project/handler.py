@@ -8,8 +8,8 @@ what has stood in line behind it for as long as the lock is waited for is sent a
 with 503. A view whose requests wait for something else says so by ``crew``, and holds up
 nobody else either: ``"hashing"`` (of passwords, which a few threads do; its reads hash
 nothing), ``"outgoing"`` (requests to other servers) or ``"health"`` (questions whether they
-answer). Streamed answers run on a small crew too, so that a slow reader never holds up the
-quick ones.
+answer). Streamed answers run on a small crew too. What comes in pieces that any thread may fetch, as
+files do (``pieces`` of the response), holds none while its client takes its time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import contextvars
 import logging
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
 from math import inf
@@ -39,12 +39,14 @@ from django.utils.functional import SimpleLazyObject
 
 from core import database, errors, hashing, ratelimit, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
+from core.parts import send_pieces
 
 logger = logging.getLogger("django.request")
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
 STREAM_THREADS = 8
+PIECE_THREADS = 4
 FILE_THREADS = 4
 HEALTH_THREADS = 2  # which wait for what may not answer
 OUTGOING_THREADS = 4
@@ -128,6 +130,7 @@ class DjangoHandler(BaseHandler):
             ("files", False): files,
         }
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
+        self._pieces = ThreadPoolExecutor(PIECE_THREADS, "django-pieces")
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         try:
@@ -148,11 +151,11 @@ class DjangoHandler(BaseHandler):
         if isinstance(answer, tuple):
             await send_answer(send, *answer)
         else:
-            await self._stream(answer, context, receive, send)
+            await self._stream(answer, context, scope, receive, send)
 
     def close(self) -> None:
         """Let the threads finish what they hold, and end them with their connections."""
-        for threads in {crew.threads for crew in self._crews.values()} | {self._streams}:
+        for threads in {crew.threads for crew in self._crews.values()} | {self._streams, self._pieces}:
             database.end(threads)
 
     # --- in a thread of the crew -----------------------------------------------------------
@@ -194,6 +197,7 @@ class DjangoHandler(BaseHandler):
         self,
         response: StreamingHttpResponse,
         context: contextvars.Context,
+        scope: HTTPScope,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> None:
@@ -201,7 +205,13 @@ class DjangoHandler(BaseHandler):
         loop = asyncio.get_running_loop()
         gone = threading.Event()
         watch = loop.create_task(_watch(receive, gone))
+        pieces: Iterator[bytes] | None = getattr(response, "pieces", None)
         try:
+            if pieces is not None:
+                headers = _headers(response)
+                with suppress(ClientGone):
+                    await send_pieces(scope, send, response.status_code, headers, pieces, self._pieces, gone.is_set)
+                return
             await send(
                 {
                     "type": "http.response.start",
@@ -218,7 +228,8 @@ class DjangoHandler(BaseHandler):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             watch.cancel()
-            await loop.run_in_executor(self._streams, context.run, response.close)
+            crew = self._streams if pieces is None else self._pieces
+            await loop.run_in_executor(crew, context.run, response.close)
 
     async def _pump_async(
         self, response: StreamingHttpResponse, watch: asyncio.Task[None], send: ASGISendCallable

@@ -26,15 +26,14 @@ from collections_app.files.serving import Asked, Bytes, Found
 from collections_app.records import operations, query
 from collections_app.schema import registry
 from core.drf import AllowWhereAsked, FormParser, JSONParser, MultiPartParser
-from core.errors import BadRequest, Unauthorized, ValidationFailed
+from core.errors import Unauthorized, ValidationFailed
 from core.permissions import IsAdmin
-from core.query_string import known_parameters, parse_query_string
+from core.query_string import known_parameters
 from core.serializers import StrictSerializer
 from core.views import CheckedView
 
 AT_ONCE = 1024 * 1024  # bytes that are answered whole; more is streamed
 _PAGE = frozenset({"page", "per_page"})
-_FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _MEDIA = {
     (200, "application/octet-stream"): OpenApiTypes.BINARY,
     (206, "application/octet-stream"): OpenApiTypes.BINARY,
@@ -68,21 +67,17 @@ class BytesView(AllowWhereAsked, APIView):
             response: HttpResponseBase = HttpResponse(content, status=answer.status)
         else:
             response = StreamingHttpResponse(answer.pieces, status=answer.status)
+            response.pieces = answer.pieces  # type: ignore[attr-defined]  # which any thread may fetch (cms_project.handler)
         del response.headers["Content-Type"]
         for name, value in answer.headers.items():
             response.headers[name] = value
         return response
 
 
-class _StoredFileView(BytesView):
-    api_keys = Keys.SCOPED
-
-    def respond(self, request: Request, found: Found, *, thumb: str = "", download: bool = False) -> HttpResponseBase:
-        return self.answered(serving.answer(found, self.asked(request), thumb=thumb, download=download))
-
-
-class FileView(_StoredFileView):
+class FileView(BytesView):
     """A file of a record that you may view: all of it, a range, or a thumb."""
+
+    api_keys = Keys.SCOPED
 
     @extend_schema(
         "files_get",
@@ -94,12 +89,7 @@ class FileView(_StoredFileView):
         responses=_MEDIA,
     )
     def get(self, request: Request, collection: str, record_id: str, name: str) -> HttpResponseBase:
-        call = call_of(request)
-        given = parse_query_string(call.query_string)
-        if given.get("token") and call.principal.is_anonymous:
-            call.principal = tokens.principal(given["token"], registry.latest().get(collection).id, record_id)
-        found = serving.find(call, collection, record_id, name)
-        return self.respond(request, found, thumb=given.get("thumb", ""), download=_flag(given, "download"))
+        return self.answered(serving.file_get(call_of(request), collection, record_id, name, self.asked(request)))
 
 
 class FileTokenSerializer(StrictSerializer):
@@ -206,7 +196,7 @@ class EntryView(CheckedView):
         return Response(status=204)
 
 
-class EntryContentView(_StoredFileView):
+class EntryContentView(BytesView):
     """The bytes of an entry of the media library."""
 
     api_keys = Keys.WHOLE
@@ -219,11 +209,5 @@ class EntryContentView(_StoredFileView):
     )
     def get(self, request: Request, entry_id: str) -> HttpResponseBase:
         given = known_parameters(request.META.get("QUERY_STRING", ""), {"download"})
-        return self.respond(request, Found(library.entry(entry_id)), download=_flag(given, "download"))
-
-
-def _flag(given: dict[str, str], name: str) -> bool:
-    text = given.get(name, "false").lower()
-    if text not in _FLAGS:
-        raise BadRequest(f"{name}: true or false.")
-    return _FLAGS[text]
+        found = Found(library.entry(entry_id))
+        return self.answered(serving.answer(found, self.asked(request), download=serving.flag(given, "download")))

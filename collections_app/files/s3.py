@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import IO, Any
 
@@ -13,8 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from storages.backends.s3 import S3Storage
 
-from collections_app.files.storage import AWAY, PIECE
+from collections_app.files.storage import AWAY
 from core.errors import ServiceUnavailable
+from core.parts import PIECE
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ class Storage(S3Storage):
                 if code == "InvalidRange":  # it is shorter than that, or empty
                     return iter(())
                 raise
-        body = found["Body"]
-        return body.iter_chunks(PIECE) if stop > start else iter(())
+        return _pieces(found["Body"]) if stop > start else iter(())
 
     def size(self, path: str) -> int:
         with _answering():
@@ -73,6 +73,12 @@ class Storage(S3Storage):
     def remove_folder(self, path: str) -> None:
         with _answering():
             self.bucket.objects.filter(Prefix=f"{path}/").delete()
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    """Closed with its iterator: who goes away early leaves no connection open."""
+    with closing(body):
+        yield from body.iter_chunks(PIECE)
 
 
 @contextmanager

@@ -13,16 +13,22 @@ from urllib.parse import quote
 
 from django.utils.http import http_date
 
-from collections_app.files import facts, storage, thumbs
+from accounts.principals import Principal
+from collections_app import dialects
+from collections_app.files import facts, storage, thumbs, tokens
 from collections_app.files.uses import names_in
 from collections_app.models import StoredFile
-from collections_app.records import read
+from collections_app.records import query, read
 from collections_app.records.operations import Call
 from collections_app.records.query import Query
+from collections_app.rules import RuleEnv
+from collections_app.schema import registry
 from collections_app.schema.definition import Field
 from collections_app.schema.registry import with_schema
 from collections_app.schema.snapshot import Snapshot
+from core import database
 from core.errors import BadRequest, DomainError, NotFound
+from core.query_string import parse_query_string
 
 PARAMETERS = frozenset({"thumb", "download", "token"})
 MISSING = "There is no such file."
@@ -69,36 +75,96 @@ class Bytes:
     pieces: Iterator[bytes] | None = None
 
 
+class NotAtOnce(Exception):
+    """What is asked for takes a thread that may wait: for a token, for another server, or for a thumb to be made."""
+
+
+def file_get(call: Call, name: str, record_id: str, file_name: str, asked: Asked, *, at_once: bool = False) -> Bytes:
+    """``GET`` and ``HEAD /files/{collection}/{record}/{name}``: a file of a record, a range of it, or a thumb.
+
+    A file token in the query speaks for its caller, whoever else the request speaks for. Where
+    ``at_once``, all that is done is to read the database and to open a file; NotAtOnce for what takes more.
+    Raises NotFound, Unauthorized, Forbidden, BadRequest, RangeNotSatisfiable, ServiceUnavailable.
+    """
+    given = parse_query_string(call.query_string) if call.query_string else {}
+    if given.get("token"):
+        if at_once:
+            raise NotAtOnce
+        call.principal = tokens.principal(given["token"], registry.latest().get(name).id, record_id)
+    found = find(call, name, record_id, file_name)
+    return answer(found, asked, thumb=given.get("thumb", ""), download=flag(given, "download"), at_once=at_once)
+
+
+def flag(given: Mapping[str, str], name: str) -> bool:
+    """A parameter that is true or false; BadRequest otherwise."""
+    problems: dict[str, list[str]] = {}
+    found = query.flag(given, name, problems)
+    if problems:
+        raise BadRequest(f"{name}: true or false.")
+    return found
+
+
 def find(call: Call, name: str, record_id: str, file_name: str) -> Found:
     """The file of a record that the caller may view, in a field that they may read.
 
     Raises NotFound, Unauthorized, Forbidden, BadRequest.
     """
 
-    def unit(snapshot: Snapshot) -> tuple[Field, bool]:
+    def unit(snapshot: Snapshot) -> tuple[Found, RuleEnv]:
         collection = snapshot.get(name)
-        wanted = call.wanted(collection, PARAMETERS)
+        env = call.env(call.wanted(collection, PARAMETERS))
         # With its own query: the words of this endpoint are not the record's.
-        record, _ = read.get(collection, record_id, Query(), call.env(wanted), snapshot)
+        record, _ = read.get(collection, record_id, Query(), env, snapshot)
         for field in collection.file_fields:
             if field.name in record and file_name in names_in(record[field.name]):
-                return field, collection.view_rule is None and not field.options["protected"] and not field.hidden
+                is_open = collection.view_rule is None and not field.options["protected"] and not field.hidden
+                return Found(_row(file_name), field, is_open), env
         raise NotFound(MISSING)
 
-    field, is_open = with_schema(unit, reads=True)
-    row = StoredFile.objects.filter(name=file_name, state=StoredFile.State.KEPT).first()
-    if row is None:
+    key = ("file", name, record_id, file_name, call.method, call.query_string, id(call.principal))
+    with database.reading() as session:
+        known: tuple[Principal, Found] | None = session.memo.get(key)
+        if known is not None:
+            return known[1]
+        found, env = with_schema(unit, reads=True)
+        if not env.fleeting:
+            # With the principal, so that no other can come to have its id.
+            session.remember(key, (call.principal, found), len(call.query_string) + 2000)
+        return found
+
+
+def _row(name: str) -> StoredFile:
+    """The row of a kept file, below the ORM: the lane reads on the event loop."""
+    dialect = dialects.current()
+    sql = (
+        f"SELECT id, original_name, size, mime, sha256, width, height, {dialect.raw('created')} FROM files"
+        f" WHERE name = {dialect.placeholder} AND state = '{StoredFile.State.KEPT.value}'"
+    )
+    rows = dialect.rows(sql, [name], keyed=True)
+    if not rows:
         raise NotFound(MISSING)
-    return Found(row, field, is_open)
+    file_id, original, size, mime, sha256, width, height, moment = rows[0]
+    created = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    return StoredFile(
+        id=file_id,
+        name=name,
+        original_name=original,
+        size=size,
+        mime=mime,
+        sha256=sha256,
+        width=width,
+        height=height,
+        state=StoredFile.State.KEPT,
+        created=created,
+    )
 
 
-def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = False) -> Bytes:
+def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = False, at_once: bool = False) -> Bytes:
     """The bytes, or that they are those that the client has.
 
-    Raises BadRequest, NotFound, RangeNotSatisfiable, ServiceUnavailable.
+    Raises BadRequest, NotFound, RangeNotSatisfiable, ServiceUnavailable; NotAtOnce as :func:`file_get`.
     """
     row = found.row
-    small: tuple[bytes, str] | None = None
     if thumb:
         sizes = found.field.options["thumbs"] if found.field else []
         if thumb not in sizes:
@@ -110,12 +176,18 @@ def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = Fals
         for name in ("Content-Type", "Content-Disposition"):
             del headers[name]
         return Bytes(304, headers)
+    if at_once and not storage.is_local():
+        raise NotAtOnce
     try:
         if thumb:
-            small = thumbs.thumb(row, thumb)
-        if small is not None:
-            return _small(small, headers, asked)
+            small = thumbs.stored(row, thumb) if at_once else thumbs.thumb(row, thumb)
+            if small is not None:
+                return _small(small, headers, asked)
+            if at_once:
+                raise NotAtOnce
         path = facts.path_of(row.name)
+        if asked.method == "HEAD":
+            storage.current().size(path)  # or it is missing, as a GET would find
         return whole(asked, headers, row.size, etag, row.created, partial(storage.current().pieces, path))
     except FileNotFoundError as fault:
         raise NotFound(MISSING) from fault

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import DEFAULT_STORAGE_ALIAS, FileSystemStorage, default_storage, storages
 
 from core.errors import ServiceUnavailable
+from core.parts import PIECE, Part
 
-PIECE = 256 * 1024
 _INCOMING = ".incoming"
 AWAY = "The storage of files does not answer, or is full. Please try again."
 
@@ -57,6 +57,11 @@ def current() -> Storage:
     return cast(Storage, default_storage)
 
 
+def is_local() -> bool:
+    """Whether files are opened here and now, and no other server is asked for them."""
+    return isinstance(storages[DEFAULT_STORAGE_ALIAS], LocalStorage)
+
+
 class LocalStorage(FileSystemStorage):
     """Files in a folder. One is written beside and moved to its place when it is on the disk."""
 
@@ -81,8 +86,7 @@ class LocalStorage(FileSystemStorage):
         _sync_folder(target.parent)
 
     def pieces(self, path: str, start: int, stop: int) -> Iterator[bytes]:
-        opened = Path(self.path(path)).open("rb", buffering=0)  # noqa: SIM115 - closed by the generator
-        return _pieces(opened, start, stop)
+        return Part(open(self.path(path), "rb", buffering=0), start, stop)
 
     def walk(self) -> Iterator[tuple[str, datetime]]:
         return self._walk("")
@@ -107,15 +111,6 @@ class LocalStorage(FileSystemStorage):
         folder = Path(self.path(path))
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=False)
-
-
-def _pieces(opened: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
-    with opened:
-        opened.seek(start)
-        left = stop - start
-        while left > 0 and (piece := opened.read(min(left, PIECE))):
-            left -= len(piece)
-            yield piece
 
 
 def _sync_folder(folder: Path) -> None:

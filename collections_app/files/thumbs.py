@@ -63,8 +63,8 @@ def thumb(row: StoredFile, size: str) -> tuple[bytes, str] | None:
     """
     if row.mime not in PICTURES or row.size > MAX_BYTES or (row.width or 0) * (row.height or 0) > MAX_PIXELS:
         return None
-    how, mime, extension = _FORMATS.get(row.mime, _PNG)
-    path = f"{THUMBS}/{facts.path_of(row.name)}/{size}.{extension}"
+    how, mime, _ = _FORMATS.get(row.mime, _PNG)
+    path = _path(row, size)
     found = _stored(path)
     if found is None:
         with _turn(path):
@@ -75,6 +75,16 @@ def thumb(row: StoredFile, size: str) -> tuple[bytes, str] | None:
                     return None
                 _keep(row, path, found)
     return found, mime
+
+
+def stored(row: StoredFile, size: str) -> tuple[bytes, str] | None:
+    """The thumb, where somebody has asked for it before; None else."""
+    found = _stored(_path(row, size))
+    return None if found is None else (found, _FORMATS.get(row.mime, _PNG)[1])
+
+
+def _path(row: StoredFile, size: str) -> str:
+    return f"{THUMBS}/{facts.path_of(row.name)}/{size}.{_FORMATS.get(row.mime, _PNG)[2]}"
 
 
 def _keep(row: StoredFile, path: str, made: bytes) -> None:
