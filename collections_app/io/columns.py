@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
-
-import orjson
 
 from collections_app.io.options import Options
 from collections_app.io.reading import NumberedRow
 from collections_app.schema.definition import CollectionDef, Field
-from core.errors import ValidationFailed
+from core.errors import BadRequest, ValidationFailed
+from core.json import loads
 
 NO_FILES = "Files can't be imported. Leave the column out, or empty, and send them as multipart/form-data."
 IGNORED = frozenset({"id", "created", "updated", "collection"})
+
+
+class InvalidCell(Exception):
+    """What stands in one cell is no value; ``field`` and a ``sentence`` for whoever sent it."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field, self.sentence = field, sentence
 
 
 class Columns:
@@ -24,6 +30,7 @@ class Columns:
         self._collection, self._options, self._kind, self._admin = collection, chosen, kind, admin
         self.match = self._matched(chosen.match) if chosen.match else None
         self._fields: dict[str, str] = {}  # of the columns; empty where a column is not the caller's affair
+        self._meant: dict[str, str] = {}  # the column of each field
         self._plain: dict[str, str] = {}  # of columns whose cells are values as they are
 
     def _matched(self, name: str) -> Field:
@@ -35,26 +42,37 @@ class Columns:
         return found
 
     def check(self, names: Sequence[str]) -> None:
-        """That all columns are fields; ValidationFailed with all that are none."""
+        """That these are all columns, and fields; ValidationFailed with all that is wrong."""
         problems: dict[str, list[str]] = {}
         for name in names:
             try:
-                self._field_of(name)
+                self._name_of(name)
             except ValidationFailed as error:
                 problems |= error.fields
+        absent = [column for column in self._options.names if column not in names]
+        if absent:
+            problems["map"] = [f"The file has no column {absent[0][:80]!r}."]
+        if not problems:
+            self.check_key()
         if problems:
             raise ValidationFailed(fields=problems)
 
+    def check_key(self) -> None:
+        """That some column tells which records the rows are about, where they are to be told; ValidationFailed."""
+        if self.match is not None and self.match.name not in self._meant:
+            raise ValidationFailed(fields={"match": [f"The file has no column for {self.match.name!r}."]})
+
     def checked(self, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-        """The rows, of which the first says its columns where no header does; ValidationFailed."""
-        those = iter(rows)
-        for number, row in islice(those, 1):
-            self.data(row)
+        """The rows, which say their columns where no header does; ValidationFailed."""
+        known = self._fields
+        for number, row in rows:
+            if not row.keys() <= known.keys():
+                for column in row:
+                    self._name_of(column)
             yield number, row
-        yield from those
 
     def data(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row by the fields' names; ValidationFailed where a column is no field."""
+        """A row by the fields' names; ValidationFailed where a column is no field, InvalidCell."""
         plain = self._plain
         try:
             return {plain[column]: value for column, value in row.items()}
@@ -63,9 +81,7 @@ class Columns:
 
     def _pair(self, column: str, value: Any) -> list[tuple[str, Any]]:
         """The field's name and the value of one cell; nothing where the column is not the caller's affair."""
-        name = self._fields.get(column)
-        if name is None:
-            name = self._fields[column] = self._field_of(column)
+        name = self._name_of(column)
         if not name:
             return []
         field = self._collection.by_name[name]
@@ -74,9 +90,21 @@ class Columns:
                 raise ValidationFailed(fields={column[:100]: [NO_FILES]})
             return []  # the files that a record has stay with it
         if field.value == "json" and self._kind != "json":
-            return [(name, _parsed(value) if isinstance(value, str) else value)]
+            return [(name, _parsed(name, value) if isinstance(value, str) else value)]
         self._plain[column] = name
         return [(name, value)]
+
+    def _name_of(self, column: str) -> str:
+        name = self._fields.get(column)
+        if name is None:
+            name = self._field_of(column)
+            other = self._meant.setdefault(name, column) if name else column
+            if other != column:
+                raise ValidationFailed(
+                    fields={column[:100]: [f"This column and {other[:80]!r} both mean the field {name!r}."]}
+                )
+            self._fields[column] = name
+        return name
 
     def _field_of(self, column: str) -> str:
         name = self._options.names.get(column, column)
@@ -88,11 +116,14 @@ class Columns:
             raise ValidationFailed(
                 fields={column[:100]: ["There is no such field. Leave the column out, or say with map= what it is."]}
             )
-        return name
+        return "" if field.kind.read_only else name  # the server sets that, as it does what is ignored
 
 
-def _parsed(text: str) -> Any:
+def _parsed(name: str, text: str) -> Any:
+    """A cell of a JSON field: JSON, or else the text itself, unless it was to be JSON."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return loads(text.encode())
+    except BadRequest:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise InvalidCell(name, "Value must be valid JSON.") from None
         return text

@@ -7,14 +7,14 @@ row undoes them all, and a dry run undoes them in any case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import IO, Any
 
 from collections_app.io import reading
-from collections_app.io.columns import Columns
+from collections_app.io.columns import Columns, InvalidCell
 from collections_app.io.landing import Landing, Row
 from collections_app.io.options import Options
 from collections_app.io.reading import KINDS, NumberedRow
@@ -73,6 +73,8 @@ def looked(
     with Spool() as spool:
         with closing(reading.rows(file, kind, columns.check)) as rows:
             spool.fill(columns.checked(rows if most is None else islice(rows, most + 1)), meanwhile)
+        if spool.count and (most is None or spool.count <= most):
+            columns.check_key()
         yield Looked(collection, spool)
 
 
@@ -156,7 +158,7 @@ class _Import:
     def run(self, rows: Rows, within: Note | None, after_each: Note | None) -> Report:
         """All of it in one transaction; passwords are hashed before it begins."""
         hashed = self._hashed(rows) if self._passwords else {}
-        given = (Row(number, hashed.get(number) or self.columns.data(row)) for number, row in rows)
+        given = self._as_data(rows, hashed)
         before = self._report.imported
         try:
             with unit_of_work(self._snapshot, self._call.principal) as work:
@@ -179,11 +181,22 @@ class _Import:
                 ) from None
         return self._report
 
+    def _as_data(self, rows: Rows, hashed: Mapping[int, dict[str, Any]]) -> Iterator[Row]:
+        for number, row in rows:
+            try:
+                yield Row(number, hashed.get(number) or self.columns.data(row))
+            except InvalidCell as fault:
+                self._report.total += 1
+                self._report.refuse(number, f"Row {number}, field {fault.field!r}: {fault.sentence}")
+
     def _hashed(self, rows: Rows) -> dict[int, dict[str, Any]]:
         """The rows that set a password, with its hash."""
         found = {}
         for number, row in rows:
-            data = self.columns.data(row)
+            try:
+                data = self.columns.data(row)
+            except InvalidCell:
+                continue  # told when its turn comes
             if any(data.get(name) for name in self._passwords):
                 if self._report.hashed >= MAX_PASSWORDS:
                     raise ValidationFailed(fields={"file": [f"At most {MAX_PASSWORDS} rows may set a password."]})

@@ -46,9 +46,9 @@ def collection(strict: CollectionDef) -> CollectionDef:
 
 
 def can_read(field: FieldDef, value: str) -> bool:
-    """Whether the type can make anything of the text, whatever limits the field sets."""
+    """Whether the type can make anything of the text, whatever limits the field sets, or its column."""
     try:
-        field.kind.clean(replace(field, validation={}), value)
+        field.kind.clean(replace(field, validation={}, index_bytes=0), value.replace("\x00", " "))
     except InvalidValue:
         return False
     return True
@@ -60,6 +60,8 @@ def _field(field: FieldDef) -> FieldDef:
 
 def _holds(kind: FieldType, field: FieldDef, value: str) -> bool:
     if field.multiple or field.target or field.value != "text" or "\x00" in value:
+        return False
+    if field.index_bytes and len(value.encode()) > field.index_bytes:
         return False
     column = kind.column(field, connection.vendor)
     if isinstance(column, models.TextField):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import orjson
+from django.utils.datastructures import MultiValueDict
 
 from collections_app.records.query import flag
 from core.errors import PayloadTooLarge, ValidationFailed
@@ -74,14 +75,17 @@ def _names(text: str, problems: dict[str, list[str]]) -> dict[str, str]:
     return {}
 
 
-def file_of(files: Mapping[str, Any], fields: Iterable[Any]) -> IO[bytes]:
+def file_of(files: MultiValueDict[str, Any], fields: Iterable[Any]) -> IO[bytes]:
     """The uploaded file of a form; ValidationFailed, or PayloadTooLarge beyond ``import_max_bytes``."""
     problems = {str(name)[:100]: ["Unknown field."] for name in {*files, *fields} if name != "file"}
-    sent = files.get("file")
-    if sent is None:
+    given = files.getlist("file")
+    if not given:
         problems["file"] = ["Send the file as multipart/form-data under this name."]
-    if sent is None or problems:
+    elif len(given) > 1:
+        problems["file"] = ["Send one file at a time."]
+    if problems:
         raise ValidationFailed(fields=problems)
+    (sent,) = given
     most = values.get(MAX_BYTES)
     if sent.size > most:
         raise PayloadTooLarge(f"The file has {sent.size:,} bytes; at most {most:,} are taken (import_max_bytes).")

@@ -327,3 +327,65 @@ def test_a_record_may_refer_to_itself_and_to_one_above_it(make_collection: Any, 
     told = send(boss, "id,name,parent\ng,G,b\nh,A,g\ni,I,h\nj,J,g\n", query="?match=id", name="tree").json()
     assert [error["row"] for error in told["errors"]] == [3, 4]
     assert {one["id"] for one in records("tree").items()} == {*"abce", "g", "j"}
+
+
+def test_each_column_means_a_field_of_its_own_and_those_that_are_named_are_there(
+    things: Any, records: Any, boss: APIClient
+) -> None:
+    for raw, kind, query, field in (
+        ("title,other\nA,B\n", "csv", "?map=other:title", "other"),
+        ("one,two\nA,B\n", "csv", "?map=one:title,two:title", "two"),
+        ('[{"title": "A", "other": "B"}]', "json", "?map=other:title", "other"),
+        ('[{"title": "A"}, {"other": "B"}]', "json", "?map=other:title", "other"),
+        ("title\nA\n", "csv", "?match=sku", "match"),
+        ("title\nA\n", "csv", "?match=id", "match"),
+        ('[{"title": "A"}]', "json", "?match=sku", "match"),
+        ("title\nA\n", "csv", "?map=zz:price", "map"),
+    ):
+        answer = send(boss, raw, kind, query)
+        assert (answer.status_code, list(answer.json()["fields"])) == (422, [field]), (raw, query, answer.content)
+    assert records("things").items() == []
+    told = send(boss, '[{"title": "A"}, {"title": "B", "sku": "b"}]', "json", "?match=sku").json()
+    assert told["imported"] == 2
+
+
+def test_only_one_file_is_taken_at_a_time(things: Any, records: Any, boss: APIClient) -> None:
+    two = [SimpleUploadedFile(name, b"title\nA\n") for name in ("a.csv", "b.csv")]
+    answer = boss.post("/api/v1/collections/things/records/import/csv", {"file": two}, format="multipart")
+    assert (answer.status_code, list(answer.json()["fields"])) == (422, ["file"])
+    assert records("things").items() == []
+
+
+def test_a_json_cell_that_was_to_be_json_is_told(things: Any, records: Any, boss: APIClient) -> None:
+    cells = {
+        '{"a": 1': None, "[1,": None, '"x': None, "[" * 99 + "]" * 99: None, '"\\u0000"': None, "[1e999]": None,
+        '{"a": 1}': {"a": 1}, "NaN": "NaN", "some text": "some text", "5": 5, '"x"': "x",
+    }  # fmt: skip
+    lines = [f'{n},"' + cell.replace('"', '""') + '"' for n, cell in enumerate(cells, 2)]
+    told = send(boss, "title,more\n" + "\n".join(lines) + "\n").json()
+    wrong = [n for n, value in enumerate(cells.values(), 2) if value is None]
+    assert [error["row"] for error in told["errors"]] == wrong and told["total"] == len(cells)
+    assert told["errors"][0]["error"] == "Row 2, field 'more': Value must be valid JSON."
+    found = {one["title"]: one["more"] for one in records("things").items()}
+    assert found == {str(n): value for n, value in enumerate(cells.values(), 2) if value is not None}
+
+
+def test_what_the_server_sets_is_ignored_so_that_an_export_comes_back(
+    make_collection: Any, records: Any, boss: APIClient
+) -> None:
+    make_collection("things", title="text", seen={"type": "autodate", "autodate": {"on_update": True}}, list_rule=None)
+    made = records("things").create(title="A")
+    for kind in ("csv", "json", "xlsx"):
+        told = send(boss, exported(boss, kind), kind, "?match=id").json()
+        assert (told["updated"], told["errors"]) == (1, [])
+    now = records("things").get(made["id"])
+    assert now["title"] == "A" and now["seen"] > made["seen"]
+
+
+def test_a_text_that_is_too_long_for_its_index_is_told_as_that(things: Any, records: Any, boss: APIClient) -> None:
+    for query in ("", "?skip_validation=true"):
+        told = send(boss, f"title,sku\nA,{'x' * 20_000}\nB,b{query}\n", query=query).json()
+        assert told["imported"] == 1
+        assert "at most 2000 bytes" in told["errors"][0]["error"], told
+    told = send(boss, "title\nA\x00B\n").json()
+    assert told["errors"][0]["error"] == "Row 2, field 'title': Null characters are not allowed."
