@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from django.db import DataError, connection
+from django.db import DatabaseError, connection
 
 from collections_app import dialects, events
 from collections_app.dialects import quote
@@ -32,6 +32,16 @@ MAX_KEPT = 32 * 1024 * 1024  # bytes of all that is kept, by a rough count
 MAX_ENTRY = 2 * 1024 * 1024
 _MIN_VALUE_BYTES = 50
 _ADVANCE_SECONDS = 1.0
+# What a query does wrong with the values that it meets: errors of cardinality and data, limits of the database.
+_OF_VALUES = {"21", "22", "54"}
+_OF_SIZE = {"53200": "it takes too much memory", "53400": "what it sorts takes too much room"}
+_TOO_LATE = "57014"
+_OF_VALUES_SQLITE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH}
+_MOST_TOLD = 200  # characters of what the database says
+
+
+class Unreadable(BadRequest):
+    """The query can't be answered from the values that there are: a division by zero, a number too large."""
 
 
 @dataclass(slots=True)
@@ -112,7 +122,7 @@ def read(session: database.Session, sql: str, params: Sequence[Any]) -> list[dat
 def limited(session: database.Session) -> Iterator[None]:
     """While this lasts, no value on the session may be huge, and what has to be sorted goes to files.
 
-    What a query does wrong with its values (a number too large, a division by zero) is BadRequest.
+    What a query does wrong is Unreadable, and BadRequest where it takes too long.
     """
     raw = session.wrapper.connection
     on_sqlite = isinstance(raw, sqlite3.Connection)
@@ -121,12 +131,30 @@ def limited(session: database.Session) -> Iterator[None]:
         raw.execute("PRAGMA temp_store = FILE")
     try:
         yield
-    except DataError as error:
-        raise BadRequest(f"This view can't be read: {error}") from error
+    except DatabaseError as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        raise refusal from error
     finally:
         if on_sqlite:
             raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
             raw.execute("PRAGMA temp_store = MEMORY")
+
+
+def _refusal(error: DatabaseError) -> BadRequest | None:
+    """What to say of an error, where it is the query's fault."""
+    cause: Any = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        told = str(cause) if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _OF_VALUES_SQLITE else ""
+    else:
+        state = getattr(cause, "sqlstate", None) or ""
+        if state == _TOO_LATE:
+            return BadRequest("This view can't be read: it takes too long.")
+        told = _OF_SIZE.get(state, "")
+        if state[:2] in _OF_VALUES:
+            told = cause.diag.message_primary or "a value does not fit"
+    return Unreadable(f"This view can't be read: {told[:_MOST_TOLD]}.") if told else None
 
 
 def _newest(session: database.Session) -> int:

@@ -148,9 +148,7 @@ class Reader:
             for one, other in zip(left, right, strict=True)
         ]
         scope = Scope({}, None, self._named(columns))
-        for part in ("order", "limit", "offset"):
-            if node.args.get(part) is not None:
-                self._visit(node.args[part], scope, made, results_first=True)
+        self._order(node, scope, made)
         return columns
 
     def _select(self, node: exp.Select, outer: Scope | None, made: Mapping[str, dict[str, Column]]) -> list[Column]:
@@ -169,10 +167,16 @@ class Reader:
         for part in ("where", "group", "having", "distinct"):
             if node.args.get(part) is not None:
                 self._visit(node.args[part], scope, made)
-        for part in ("order", "limit", "offset"):
-            if node.args.get(part) is not None:
-                self._visit(node.args[part], scope, made, results_first=True)
+        self._order(node, scope, made)
         return columns
+
+    def _order(self, node: exp.Query, scope: Scope, made: Mapping[str, dict[str, Column]]) -> None:
+        """ORDER BY, which knows the results first; LIMIT and OFFSET, which are the same for all rows."""
+        if node.args.get("order") is not None:
+            self._visit(node.args["order"], scope, made, results_first=True)
+        for part in ("limit", "offset"):
+            if node.args.get(part) is not None:
+                self._visit(node.args[part], Scope({}), made)
 
     def _add_source(
         self, node: exp.Expr, scope: Scope, outer: Scope | None, made: Mapping[str, dict[str, Column]]

@@ -33,6 +33,7 @@ _FUNCTIONS = frozenset(
      "current_date"}
 )  # fmt: skip
 _INSUFFICIENT_PRIVILEGE = "42501"
+_MOST_TOLD = 200  # characters: a number may have thousands of digits
 
 
 def verify(text: str, checked: Checked) -> None:
@@ -92,7 +93,7 @@ def _by_role(text: str, checked: Checked, statement: str) -> None:
         if getattr(cause, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE:
             logger.warning("A view would have read what it may not: %s", error)
             raise refusal(text, "This query can't be used in a view.") from error
-        told = getattr(diag, "message_primary", None) or "an error"
+        told = (getattr(diag, "message_primary", None) or "an error")[:_MOST_TOLD]
         raise refusal(text, f"The database can't run this: {told}.") from error
 
 

@@ -10,6 +10,7 @@ from collections_app.schema import reading, registry
 from collections_app.schema.snapshot import Snapshot
 from collections_app.sql_views import caching, definitions
 from collections_app.sql_views.checking import ROW
+from collections_app.sql_views.grammar import refusal
 from core import database
 
 MAX_ROWS = 100
@@ -31,7 +32,10 @@ def preview(text: Any, limit: int) -> dict[str, Any]:
         started = perf_counter()
         with database.reading() as session:
             sql = f"SELECT {reader.columns} FROM {checked.sql} AS t{order} LIMIT {limit}"
-            items = reader.records(caching.read(session, sql, ()))
+            try:
+                items = reader.records(caching.read(session, sql, ()))
+            except caching.Unreadable as error:
+                raise refusal(text, error.message) from error
         duration = round((perf_counter() - started) * 1000, 1)
         for item in items:
             del item["collection"]

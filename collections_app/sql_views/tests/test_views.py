@@ -6,15 +6,17 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import connection
 
 from accounts.principals import ANONYMOUS, SYSTEM
 from collections_app.io import exports
 from collections_app.records import operations
 from collections_app.records.operations import Call
 from collections_app.schema import registry, service
+from collections_app.sql_views import previewing
 from collections_app.sql_views.tests.conftest import SALES
 from collections_app.tests.fixtures import person
-from core.errors import Conflict, DomainError, MethodNotAllowed, Unauthorized, ValidationFailed
+from core.errors import BadRequest, Conflict, DomainError, MethodNotAllowed, Unauthorized, ValidationFailed
 
 pytestmark = pytest.mark.engine
 
@@ -98,6 +100,39 @@ def test_columns_keep_the_types_of_their_fields(make_collection: Any, records: A
     assert row == {"id": "1", "collection": "sums", "author": ada, "last": values["day"], "total": "9.99", "mean": 9.99,
                    "many": False, "first": "x", "post": post["id"], "expand": row["expand"]}  # fmt: skip
     assert row["expand"]["post"]["title"] == "x"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    {
+        "sqlite": ["abs(n)", "sum(n) OVER ()", "title LIKE pattern"],
+        "postgresql": ["n * n", "1 / zero", "(SELECT title FROM things)", "CAST(title AS integer)", "date_trunc(title, created)"],
+    }[connection.vendor],
+)  # fmt: skip
+def test_what_a_query_can_not_do_with_its_values_is_no_fault_of_ours(
+    make_collection: Any, records: Any, expression: str
+) -> None:
+    make_collection("things", title="text", pattern="text", n="integer", zero="integer")
+    make_collection("odd", type="view", view_query=f"SELECT title, {expression} AS x FROM things", cache_ttl=0)
+    for _ in range(2):
+        records("things").create(title="a", pattern="%" * 60_000, n=-(2**63), zero=0)
+    for ask in (records("odd").page, lambda: records("odd").page("filter=x!=''"), lambda: records("odd").get("1")):
+        with pytest.raises(BadRequest, match="This view can't be read: ") as refused:
+            ask()
+        assert len(refused.value.message) < 300
+    with pytest.raises(ValidationFailed, match="This view can't be read: "):
+        previewing.preview(registry.latest().get("odd").view_query, 10)
+
+
+@pytest.mark.parametrize(
+    "end", ["LIMIT n", "LIMIT things.n", "OFFSET n", "LIMIT 1 OFFSET n", "LIMIT 1000000000000000000000"]
+)
+def test_how_many_rows_is_a_number(make_collection: Any, records: Any, end: str) -> None:
+    make_collection("things", n="integer", title="text")
+    records("things").create(n=1)
+    with pytest.raises(ValidationFailed):
+        previewing.preview(f"SELECT title FROM things {end}", 10)
+    assert previewing.preview("SELECT title FROM things LIMIT (SELECT count(*) FROM things)", 10)["items"]
 
 
 def test_a_view_is_for_admins_until_it_has_a_rule(shop: Any, make_collection: Any, records: Any) -> None:
