@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.signals import request_started
 from django.db.backends.signals import connection_created
 
 _open: set[weakref.ref[Any]] = set()
@@ -19,8 +20,9 @@ class CoreConfig(AppConfig):
     name = "core"
 
     def ready(self) -> None:
-        from core import metrics
+        from core import database, metrics
 
+        request_started.connect(database.fresh, dispatch_uid="core.fresh_connections")
         connection_created.connect(_watch, dispatch_uid="core.connections")
         metrics.gauge("database_connections", "Connections to the database that are open.", _connections)
 

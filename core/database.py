@@ -135,6 +135,23 @@ def close() -> None:
     connections.close_all()
 
 
+def renew() -> None:
+    """The database has ended our connections, or may have: each thread lets go of its own before its next work."""
+    global _generation
+    _generation += 1
+
+
+def fresh(**_: Any) -> None:
+    """Let go of this thread's connections where they are known to be ended; at the beginning of a piece of work."""
+    if _here.generation != _generation:
+        _here.generation = _generation
+        close()
+    elif _here.django is not None:
+        raw = _here.django.connection
+        if raw is not None and getattr(raw, "closed", False) and not _here.django.in_atomic_block:
+            _here.django.close()
+
+
 def end(crew: ThreadPoolExecutor) -> None:
     """Let a crew finish what it was given, and end its threads, each with its connections."""
     size: int = crew._max_workers
@@ -441,10 +458,12 @@ class _PostgreSQL(Session):
 
 class _Here(threading.local):
     django: Any = None
+    generation = 0
     open: Session | None = None
     kept: Session | None = None
 
 
+_generation = 0
 _here = _Here()
 
 

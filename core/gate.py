@@ -22,7 +22,7 @@ from typing import IO
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from core import background
+from core import background, database
 from core.errors import ServiceUnavailable
 
 LOOK_SECONDS = 0.2
@@ -123,6 +123,7 @@ class Gate:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
             while self._is_wanted() or not _try(self._gate, fcntl.LOCK_SH):
                 await asyncio.sleep(PAUSE_SECONDS)
+            database.renew()
             background.worker.start()
         finally:
             self.is_open = True

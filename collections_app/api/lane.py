@@ -219,6 +219,7 @@ class Lane:
 def _by(latest: float, action: Callable[[], T]) -> T:
     if monotonic() > latest:
         raise ServiceUnavailable
+    database.fresh()
     return action()
 
 
