@@ -38,6 +38,7 @@ PREFIX = "fastcms_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 EVERY_SECONDS = 1.0  # between two looks at this process
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name
+_DIRECTORY = "fastcms-metrics-"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # What a gauge or a fact answers: a number, or numbers by the values of its labels.
@@ -189,8 +190,12 @@ def share() -> None:
     must not end a process that counts.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the directory made in it is ours alone
-    place = memory if os.access(memory, os.W_OK) else None
-    directory = tempfile.mkdtemp(prefix="fastcms-metrics-", dir=place)
+    place = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for left in place.glob(f"{_DIRECTORY}*"):  # by servers that were killed
+        owner = left.name.removeprefix(_DIRECTORY).partition("-")[0]
+        if owner.isdigit() and not _is_there(int(owner)) and left.stat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
+    directory = tempfile.mkdtemp(prefix=f"{_DIRECTORY}{os.getpid()}-", dir=place)
     os.environ[_SHARED] = directory
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
 
@@ -199,10 +204,18 @@ def _forget_the_dead(directory: Path) -> None:
     """What workers that have died counted stays counted; what they were is over."""
     for file in directory.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)  # asks only whether it is there
-        except ProcessLookupError:
+        if not _is_there(pid):
             multiprocess.mark_process_dead(pid, str(directory))
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks only
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 # --- of every process ----------------------------------------------------------------------

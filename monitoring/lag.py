@@ -23,9 +23,10 @@ def _age() -> float:
     rows = dialects.current().rows("SELECT timestamp FROM events ORDER BY id DESC LIMIT 1")
     if not rows:
         return 0.0
-    moment = rows[0][0]
-    if not isinstance(moment, datetime):
-        moment = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    found = rows[0][0]
+    moment = found if isinstance(found, datetime) else datetime.fromisoformat(found)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
     return float((clock.now() - moment).total_seconds())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,19 @@ def test_workers_are_summed_and_what_dead_ones_were_is_forgotten() -> None:
     assert 'fastcms_http_request_duration_seconds_count{kind="api",method="GET",status="200"} 3.0' in lines
     directory = next(line for line in lines if line.startswith("DIRECTORY")).split()[1]
     assert not Path(directory).exists()
+
+
+def test_what_a_killed_server_left_is_cleared_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    monkeypatch.setattr(metrics.atexit, "register", lambda *args, **kwargs: None)
+    metrics.share()
+    ours = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    left = ours.with_name(f"fastcms-metrics-{int(dead.stdout)}-left")
+    left.mkdir()
+    try:
+        metrics.share()
+        assert ours.exists() and not left.exists()
+    finally:
+        ours.rmdir()
+        Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).rmdir()
