@@ -29,9 +29,9 @@ def test_lifespan_starts_and_ends(monkeypatch):
     async def live():
         server = ApplicationCommunicator(lifespan, {"type": "lifespan"})
         await server.send_input({"type": "lifespan.startup"})
-        started = await server.receive_output()
+        started = await server.receive_output(20)
         await server.send_input({"type": "lifespan.shutdown"})
-        return started["type"], (await server.receive_output())["type"]
+        return started["type"], (await server.receive_output(20))["type"]
 
     assert asyncio.run(live()) == ("lifespan.startup.complete", "lifespan.shutdown.complete")
     assert closed == [True]
