@@ -137,7 +137,7 @@ def carried(
             raise Conflict(f"The view {view.name!r} calls a query of its WITH {changed.name!r}. Change the view first.")
         if not any(source.id == changed.id for source in checked.sources):
             continue
-        text = _renamed(view, checked, before, names, gone)
+        text = _renamed(view, checked, before, names, {**_retyped(before.by_id.get(changed.id), changed), **gone})
         try:
             new = _define(replace(view, view_query=text), after, view)
         except ValidationFailed as error:
@@ -145,6 +145,16 @@ def carried(
         differs = new.stored() != old.stored()
         found.append(replace(new, revision=old.revision + 1, updated=clock.now()) if differs else new)
     return found
+
+
+def _retyped(old: CollectionDef | None, new: CollectionDef) -> dict[str, str]:
+    """What an expression means with other values only PostgreSQL would tell, so nobody is asked."""
+    known = old.by_id if old is not None else {}
+    return {
+        field.id: f"of type {field.type}{' with several values' if field.multiple else ''}"
+        for field in new.fields
+        if field.id in known and (known[field.id].type, known[field.id].multiple) != (field.type, field.multiple)
+    }
 
 
 def _senseless(view: CollectionDef, error: ValidationFailed) -> Conflict:
