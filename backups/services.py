@@ -18,8 +18,9 @@ from django.db import IntegrityError, transaction
 from backups import archive, leasing, making, sealing, snapshots, storage, verifying, workshop
 from backups.archive import PIECE
 from backups.leasing import Ending, Lease
+from backups.making import Made
 from backups.models import Backup
-from core import background, clock
+from core import background, clock, crews, database
 from core.errors import Conflict, DomainError, ServiceUnavailable
 
 TASK, TIDYING = "backups.make", "backups.tidy"
@@ -51,7 +52,7 @@ def create(
     backup = _new(by, note, origin, with_files)
     backup.begun = backup.created
     leasing.claim(backup, to)
-    return _make(backup, Lease(backup, yields=False, report=report), to)
+    return _make(backup, Lease(backup, yields=origin == Origin.REQUEST, report=report), to)
 
 
 def create_scheduled(by: str, since: datetime) -> Backup | None:
@@ -65,7 +66,7 @@ def create_scheduled(by: str, since: datetime) -> Backup | None:
     if Backup.objects.filter(origin=Origin.SCHEDULE, begun__gt=since).exclude(pk=backup.pk).exists():
         backup.delete()
         return None
-    return _make(backup, Lease(backup, yields=True), None)
+    return _make(backup, Lease(backup, yields=True), resumes=True)
 
 
 def request(by: str, note: str = "", *, with_files: bool = True) -> Backup:
@@ -109,7 +110,7 @@ def make_waiting() -> None:
     if waiting is None or waiting.begun is not None or not leasing.begin(waiting):
         return
     try:
-        _make(waiting, Lease(waiting, yields=True), None)
+        _make(waiting, Lease(waiting, yields=True), resumes=True)
     except DomainError as fault:
         logger.warning("backup %s was not made: %s", waiting.filename, fault.message)
 
@@ -213,16 +214,36 @@ def _verified(path: Path, folder: Path) -> Mapping[str, Any]:
     return contents.metadata
 
 
-def _make(backup: Backup, lease: Lease, to: Path | None) -> Backup:
+def _make(backup: Backup, lease: Lease, to: Path | None = None, *, resumes: bool = False) -> Backup:
+    """Make it; ``resumes`` leaves it to the next process where this one ends meanwhile."""
     place = to or storage.folder()
-    with _answering_for(backup), leasing.held(lease), workshop.folder(place) as folder:
-        made = making.make(folder, backup.name, with_files=backup.with_files, progress=lease)
+    with _answering_for(backup, resumes=resumes), leasing.held(lease), workshop.folder(place) as folder:
+        made = _in_the_back(
+            lambda: making.make(folder, backup.name, with_files=backup.with_files, progress=lease), lease
+        )
         backup.created, backup.missing = made.moment, made.missing
         _finish(backup, lease, made.path, to)
     if made.missing:
         logger.warning("backup %s lacks %s files that the storage has lost", backup.filename, made.missing)
     logger.info("backup %s was made: %s bytes", backup.filename, backup.size_bytes)
     return backup
+
+
+def _in_the_back(make: Callable[[], Made], lease: Lease) -> Made:
+    """The long part, by a thread that leaves the processor to those that answer requests."""
+
+    def work() -> Made:
+        try:
+            return make()
+        finally:
+            database.close()
+
+    with crews.in_the_back(1, "backup") as crew:
+        try:
+            return crew.submit(work).result()
+        except BaseException:  # such as Ctrl-C
+            lease.give_up()
+            raise
 
 
 def _finish(backup: Backup, lease: Lease, path: Path, to: Path | None) -> None:
@@ -243,15 +264,15 @@ def _finish(backup: Backup, lease: Lease, path: Path, to: Path | None) -> None:
 
 
 @contextmanager
-def _answering_for(backup: Backup) -> Iterator[None]:
+def _answering_for(backup: Backup, *, resumes: bool = False) -> Iterator[None]:
     """Whatever comes of it stands in the row."""
     try:
         yield
-    except Ending:
-        leasing.give_back(backup)
-        raise
     except DomainError as fault:
-        _fail(backup, fault.message)
+        if resumes and isinstance(fault, Ending):
+            leasing.give_back(backup)
+        else:
+            _fail(backup, fault.message)
         raise
     except Exception as fault:
         _fail(backup, FAILED)

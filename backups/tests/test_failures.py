@@ -181,6 +181,15 @@ def test_a_server_that_stops_leaves_the_backup_to_the_next(shelf: Shelf, monkeyp
     assert asked.status == "completed" and shelf.names() == [asked.filename]
 
 
+def test_a_request_is_not_what_a_server_stops_for_later(
+    shelf: Shelf, as_user: Any, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background.worker, "is_ending", True)
+    refused = as_user(admin).post("/api/v1/backups")
+    assert refused.status_code == 503 and "stopping" in refused.json()["message"]
+    assert Backup.objects.get().status == "failed" and shelf.names() == []
+
+
 def test_an_archive_that_somebody_put_there_is_a_backup_and_one_that_is_gone_is_none(shelf: Shelf) -> None:
     made = services.create()
     shelf.path(made.filename).rename(shelf.path("backup_20250115_100000.zip"))
