@@ -17,10 +17,11 @@ from django.db import connection, transaction
 from collections_app import dialects
 from collections_app.dialects import quote
 from collections_app.models import SchemaEpoch
-from collections_app.schema import catalogue, indexes, permissions, registry, search_index, tables
-from collections_app.schema.catalogue import Column, Index, Key, Table
+from collections_app.schema import indexes, permissions, registry, search_index, tables
+from core.catalogue import Column, Index, Key, Table
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.snapshot import Snapshot
+from core import catalogue
 
 # Names that only the schema engine gives to tables, whole or on the way to another.
 _OURS = re.compile(r"(c|new__c)_[0-9a-z]+|(rel|tmp|new__rel)_f[0-9a-z]+")

@@ -15,9 +15,10 @@ from django.db import connection
 from accounts.principals import SYSTEM
 from collections_app.dialects import quote
 from collections_app.models import Collection, Event, SchemaEpoch
-from collections_app.schema import catalogue, consistency, registry, service
+from collections_app.schema import consistency, registry, service
 from collections_app.tests.other_process import OtherProcess, other_process
 from collections_app.tests.threads import STRESS
+from core import catalogue
 
 pytestmark = pytest.mark.engine
 

@@ -8,11 +8,20 @@ from typing import Any
 
 from django.db import connection
 
-from collections_app import dialects
-
 _SQLITE_COLUMNS = """
     SELECT m.name, c.name, lower(c.type), '', c.pk FROM sqlite_master AS m, pragma_table_info(m.name) AS c
     WHERE m.type = 'table'"""
+# Each index with what it was made by, its name left out.
+_SQLITE_TEXTS = """
+    SELECT tbl_name, name, replace(substr(sql, instr(lower(sql), ' on ')), '"', '')
+        || (CASE WHEN lower(sql) LIKE 'create unique%' THEN ' unique' ELSE '' END)
+    FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"""
+_POSTGRESQL_TEXTS = """
+    SELECT t.relname, n.relname, replace(substr(d.text, strpos(d.text, ' ON ')), '"', '')
+        || (CASE WHEN i.indisunique THEN ' unique' ELSE '' END)
+    FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_class AS n ON n.oid = i.indexrelid
+    CROSS JOIN LATERAL (SELECT pg_get_indexdef(i.indexrelid) AS text) AS d
+    WHERE t.relnamespace = current_schema()::regnamespace AND NOT i.indisprimary"""
 _SQLITE_KEYS = """
     SELECT m.name, k."from", k."table", coalesce(k."to", 'id')
     FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS k WHERE m.type = 'table'"""
@@ -82,6 +91,14 @@ def read() -> dict[str, Table]:
     return _assemble(_POSTGRESQL_COLUMNS, _POSTGRESQL_KEYS, _POSTGRESQL_INDEXES)
 
 
+def twins() -> list[tuple[str, list[str]]]:
+    """Indexes that say the same of the same table: the table, and their names."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for table, name, text in _rows(_SQLITE_TEXTS if connection.vendor == "sqlite" else _POSTGRESQL_TEXTS):
+        found.setdefault((table, "".join(text.lower().split())), []).append(name)
+    return [(table, sorted(names)) for (table, _), names in sorted(found.items()) if len(names) > 1]
+
+
 def _assemble(columns_sql: str, keys_sql: str, indexes_sql: str) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for table, name, kind, collation, primary in _rows(columns_sql):
@@ -96,5 +113,7 @@ def _assemble(columns_sql: str, keys_sql: str, indexes_sql: str) -> dict[str, Ta
 
 
 def _rows(sql: str) -> Iterable[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = dialects.current().execute(sql).fetchall()
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

@@ -1,0 +1,85 @@
+"""Whether what is stored fits together: checks that apps register, the problems they find, and their repair.
+
+A check only reads. A repair adds what is missing or makes anew what follows from
+other data (an index, a permission); none removes a value that somebody stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db import Error
+
+from core.errors import DomainError
+
+logger = logging.getLogger(__name__)
+
+# A repair can bring to light what another one has to do: the indexes of a table that was missing.
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``sentence`` tells people what is wrong and, where there is no ``repair``, what to do about it.
+
+    ``kind`` is ``table`` or ``column`` for those that are missing, whose names are then the ``subject``
+    (``users``, ``users.email``), else empty.
+    """
+
+    sentence: str
+    repair: Callable[[], object] | None = None
+    kind: str = ""
+    subject: str = ""
+
+
+Check = Callable[[], Iterable[Problem]]
+
+_checks: dict[str, Check] = {}
+
+
+def register(name: str, check: Check) -> None:
+    """Have ``check`` be asked, after those that were registered before; ``name`` says what it looks at."""
+    _checks[name] = check
+
+
+def find() -> list[Problem]:
+    """All problems, in the order in which they are best repaired."""
+    return [problem for name, check in _checks.items() for problem in _asked(name, check)]
+
+
+def _asked(name: str, check: Check) -> Iterator[Problem]:
+    try:
+        yield from check()
+    except (Error, DomainError) as fault:
+        # Where tables are missing, no more can be found out; that they are missing is told by another check.
+        logger.debug("the check of %s ended early", name, exc_info=True)
+        yield Problem(f"The {name} could not be looked at: {str(fault).strip() or type(fault).__name__}")
+
+
+def repair(report: Callable[[Problem, str], None]) -> list[Problem]:
+    """Repair what can be, and answer what is left.
+
+    ``report`` is told of each problem that was gone about, with why it could not be repaired, or nothing.
+    """
+    tried: set[str] = set()
+    for _ in range(_ROUNDS):
+        problems = find()
+        fresh = [problem for problem in problems if problem.repair and problem.sentence not in tried]
+        if not fresh:
+            return problems
+        for problem in fresh:
+            tried.add(problem.sentence)
+            report(problem, _repaired(problem))
+    return find()
+
+
+def _repaired(problem: Problem) -> str:
+    assert problem.repair is not None
+    try:
+        problem.repair()
+    except (Error, DomainError) as fault:
+        logger.debug("a repair failed", exc_info=True)
+        return str(fault).strip() or type(fault).__name__
+    return ""

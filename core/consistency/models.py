@@ -1,0 +1,163 @@
+"""The tables of Django's models against the database's catalogue: tables, columns, indexes and migrations.
+
+https://docs.djangoproject.com/en/5.2/ref/schema-editor/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.core.management import call_command
+from django.core.management.sql import emit_post_migrate_signal
+from django.db import DEFAULT_DB_ALIAS, connection, models, router, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+
+from core import catalogue
+from core.catalogue import Table
+from core.consistency import Problem
+
+Model = type[models.Model]
+
+
+def check() -> Iterator[Problem]:
+    """Missing tables and columns, then what is missing of their indexes, then migrations that were not applied."""
+    found = catalogue.read()
+    ours = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and not model._meta.proxy and router.allow_migrate_model(DEFAULT_DB_ALIAS, model)
+    ]
+    missing = [model for model in ours if model._meta.db_table not in found]
+    is_empty = MigrationRecorder.Migration._meta.db_table not in found and len(missing) == len(ours)
+    for model in missing:
+        table = model._meta.db_table
+        repair = _migrate if is_empty else partial(_create_table, model)
+        yield Problem(f"The table {table!r} is missing.", repair, "table", table)
+    incomplete = bool(missing)
+    for model in ours:
+        if model not in missing:
+            for problem in _of_model(model, found[model._meta.db_table]):
+                incomplete = incomplete or bool(problem.kind)
+                yield problem
+    if not incomplete:
+        yield from _migrations()
+
+
+def _of_model(model: Model, table: Table) -> Iterator[Problem]:
+    name = model._meta.db_table
+    columns = {field.column: field for field in model._meta.local_concrete_fields}
+    for column in sorted(columns.keys() - table.columns.keys()):
+        yield Problem(
+            f"The column {column!r} of the table {name!r} is missing.",
+            partial(_add_column, model, columns[column]),
+            "column",
+            f"{name}.{column}",
+        )
+    for column in sorted(table.columns.keys() - columns.keys()):
+        yield Problem(f"The column {column!r} of the table {name!r} is none of ours. Whoever added it may drop it.")
+    if columns.keys() - table.columns.keys():
+        return
+    for fields, unique, repair in _plain_indexes(model):
+        names = tuple(field.column for field in fields)
+        if not any(
+            index.columns == names and index.valid and (index.unique or not unique) for index in table.indexes.values()
+        ):
+            kind = "unique index" if unique else "index"
+            yield Problem(f"The {kind} of {name!r} on {', '.join(names)} is missing.", repair)
+    for index_name, repair in _named_indexes(model):
+        if index_name not in table.indexes:
+            yield Problem(f"The index {index_name!r} of {name!r} is missing.", repair)
+
+
+def _plain_indexes(model: Model) -> Iterator[tuple[list[Any], bool, Any]]:
+    """Those that are known by their columns, whatever they are called."""
+    meta = model._meta
+    for field in meta.local_concrete_fields:
+        if field.primary_key:
+            continue
+        if field.unique:
+            yield [field], True, partial(_add_unique, model, [field])
+        elif field.db_index:
+            yield [field], False, partial(_add_index, model, models.Index(fields=[field.name], name=_name(field)))
+    for names in meta.unique_together:
+        fields = [meta.get_field(name) for name in names]
+        yield fields, True, partial(_add_unique, model, fields)
+    for constraint in meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint) and not _is_special(constraint):
+            fields = [meta.get_field(name) for name in constraint.fields]
+            yield fields, True, partial(_add_unique, model, fields)
+
+
+def _named_indexes(model: Model) -> Iterator[tuple[str, Any]]:
+    """Those with conditions, expressions or directions, which their columns do not tell."""
+    for index in model._meta.indexes:
+        yield index.name, partial(_add_index, model, index)
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint) and _is_special(constraint):
+            yield constraint.name, partial(_add_constraint, model, constraint)
+
+
+def _is_special(constraint: models.UniqueConstraint) -> bool:
+    return bool(constraint.expressions or constraint.condition)
+
+
+def _name(field: Any) -> str:
+    return f"{field.model._meta.db_table}_{field.column}"[:24] + "_again"
+
+
+def _migrations() -> Iterator[Problem]:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    for migration, _ in plan:
+        yield Problem(
+            f"The migration {migration.app_label}.{migration.name} has not been applied, though its tables are "
+            "there." if _has_tables(migration) else
+            f"The migration {migration.app_label}.{migration.name} has not been applied.",
+            partial(_note, migration.app_label, migration.name) if _has_tables(migration) else _migrate,
+        )  # fmt: skip
+
+
+def _has_tables(migration: Any) -> bool:
+    """Whether it makes tables that are there, and nothing of ours is missing: only the note of it is."""
+    return any(type(operation).__name__ == "CreateModel" for operation in migration.operations)
+
+
+def _note(app: str, name: str) -> None:
+    MigrationRecorder(connection).record_applied(app, name)
+
+
+def _migrate() -> None:
+    call_command("migrate", verbosity=0, interactive=False)
+
+
+def _create_table(model: Model) -> None:
+    """The table, and what receivers of ``post_migrate`` lay down in it."""
+    if model._meta.db_table in connection.introspection.table_names():
+        return
+    with connection.schema_editor() as editor:
+        editor.create_model(model)
+    emit_post_migrate_signal(verbosity=0, interactive=False, db=DEFAULT_DB_ALIAS)
+
+
+def _add_column(model: Model, field: Any) -> None:
+    with connection.schema_editor() as editor:
+        editor.add_field(model, field)
+
+
+def _add_unique(model: Model, fields: list[Any]) -> None:
+    with connection.schema_editor() as editor:
+        editor.execute(editor._create_unique_sql(model, fields))
+
+
+def _add_index(model: Model, index: models.Index) -> None:
+    with connection.schema_editor() as editor:
+        editor.add_index(model, index)
+
+
+def _add_constraint(model: Model, constraint: models.BaseConstraint) -> None:
+    with transaction.atomic(), connection.schema_editor() as editor:
+        editor.add_constraint(model, constraint)
