@@ -72,7 +72,7 @@ def _ours(records: list[dict[str, Any]]) -> list[Row]:
             size += len(chunk)
             grown = max(grown, common.rss_mb() - before)
         speeds[kind] = (LONG - exports.PIECE) / (time.perf_counter() - began)
-        made.chunks.close()  # type: ignore[attr-defined]
+        made.chunks.close()
     return [
         Row(f"import of {ROWS:,} rows of CSV", ROWS / imported, "rows/s", 25_000, more_is_better=True),
         Row(f"export of {LONG:,} records as CSV", speeds["csv"], "rows/s", 100_000, more_is_better=True),

@@ -39,12 +39,17 @@ from django.utils.functional import SimpleLazyObject
 
 from core import database, errors, hashing, ratelimit, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
+from core.line import line_of
 from core.parts import send_pieces
 
 logger = logging.getLogger("django.request")
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 STREAM_CHUNK_SECONDS = 60  # and take the next piece of a streamed answer within this one
+STREAM_PIECE = 256 * 1024  # bytes
+# What a reader has to take on the average, after as long as one piece may take: for what is streamed
+# holds a thread, and often a connection to the database in a transaction.
+STREAM_BYTES_PER_SECOND = 16 * 1024
 STREAM_THREADS = 8
 PIECE_THREADS = 4
 FILE_THREADS = 4
@@ -223,7 +228,10 @@ class DjangoHandler(BaseHandler):
             if response.is_async:
                 await self._pump_async(response, watch, send)
             else:
-                await loop.run_in_executor(self._streams, context.run, _pump, response, gone, loop, send)
+                in_time = await loop.run_in_executor(self._streams, context.run, _pump, response, gone, loop, send)
+                line = line_of(scope)
+                if not in_time and line is not None:
+                    line.abort()  # else the server would wait for all that this one is still to take
             if not gone.is_set():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
@@ -253,17 +261,30 @@ def _pump(
     gone: threading.Event,
     loop: asyncio.AbstractEventLoop,
     send: Callable[[Any], Awaitable[None]],
-) -> None:
-    """In one thread from the first chunk to the last: an iterator may hold that thread's connection."""
+) -> bool:
+    """In one thread from the first chunk to the last: an iterator may hold that thread's connection.
+
+    False where the client took too little of it, and is given up.
+    """
+    sent, waited = 0, 0.0
     try:
         for chunk in response:
-            if gone.is_set():
-                return
-            message = {"type": "http.response.body", "body": chunk, "more_body": True}
-            try:
-                asyncio.run_coroutine_threadsafe(_deliver(send, message), loop).result(STREAM_CHUNK_SECONDS)
-            except TimeoutError:
-                gone.set()
+            for start in range(0, len(chunk), STREAM_PIECE):
+                if gone.is_set():
+                    return True
+                piece = chunk[start : start + STREAM_PIECE]
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                began = monotonic()
+                delivery = asyncio.run_coroutine_threadsafe(_deliver(send, message), loop)
+                try:
+                    delivery.result(STREAM_CHUNK_SECONDS)
+                except TimeoutError:
+                    delivery.cancel()
+                sent, waited = sent + len(piece), waited + monotonic() - began
+                if delivery.cancelled() or waited > STREAM_CHUNK_SECONDS + sent / STREAM_BYTES_PER_SECOND:
+                    gone.set()
+                    return False
+        return True
     finally:
         database.close()
 

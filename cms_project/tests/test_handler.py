@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.urls import path
 
 from cms_project.handler import DjangoHandler
-from core import request_id
+from core import line, request_id
 
 seen: dict[str, set[int]] = {"threads": set(), "connections": set()}
 produced: list[int] = []
@@ -200,3 +200,54 @@ def test_a_client_that_leaves_before_its_body_is_whole_gets_nothing(handler):
         return sent
 
     assert run(half()) == []
+
+
+@pytest.mark.parametrize("takes", ["nothing", "little"])
+def test_who_takes_too_little_of_a_stream_is_given_up(handler, monkeypatch, takes):
+    """At once where a piece is not taken in time, later where all together are too few."""
+    monkeypatch.setattr("cms_project.handler.STREAM_CHUNK_SECONDS", 0.3)
+    monkeypatch.setattr("cms_project.handler.STREAM_BYTES_PER_SECOND", 1_000_000)
+    produced.clear()
+    aborted = []
+
+    class Transport:
+        def get_extra_info(self, name):
+            return None
+
+        def abort(self):
+            aborted.append(True)
+
+    async def slow():
+        sent = 0
+        requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive():
+            if requests:
+                return requests.pop()
+            return await asyncio.Event().wait()
+
+        async def send(message):
+            nonlocal sent
+            sent += 1
+            if sent > 3:
+                await asyncio.sleep(1000 if takes == "nothing" else 0.05)
+
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/numbers",
+            "query_string": b"",
+            "headers": [(b"host", b"testserver")],
+            "state": {line.KEY: line.Line(Transport())},
+        }
+        await handler(scope, receive, send)
+
+    run(slow())
+    assert aborted == [True] and len(produced) < 10_000
+
+
+def test_large_chunks_are_sent_in_pieces(handler, monkeypatch):
+    monkeypatch.setattr("cms_project.handler.STREAM_PIECE", 3)
+    assert run(call(handler, "/numbers", leave_after=5000))[2].startswith(b"0\n1\n2\n")
+    assert run(call(handler, "/numbers"))[2] == b"".join(b"%d\n" % number for number in range(10_000))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from django.http import QueryDict, StreamingHttpResponse
+from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -28,7 +28,7 @@ from collections_app.records.operations import Call
 from collections_app.rules import RuleEnv
 from collections_app.schema import registry
 from core import ratelimit
-from core.drf import AllowWhereAsked, MultiPartParser
+from core.drf import AllowWhereAsked, ContentNegotiation, MultiPartParser
 from core.errors import DomainError
 from core.query_string import known_parameters
 
@@ -43,6 +43,14 @@ def registers(path: str, headers: Mapping[bytes, bytes]) -> ratelimit.Limited | 
     snapshot = registry.known()
     collection = snapshot and (snapshot.by_name.get(name) or snapshot.by_id.get(name))
     return ratelimit.REGISTER if collection and collection.type == "auth" else None
+
+
+class AsTheyAre(ContentNegotiation):
+    """Of files, whose kind their address says, whatever else the client takes."""
+
+    def select_renderer(self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None) -> Any:
+        first = next(iter(renderers))  # which only refusals are rendered by
+        return first, first.media_type
 
 
 class RecordViewSet(AllowWhereAsked, ViewSet):
@@ -93,11 +101,14 @@ class RecordViewSet(AllowWhereAsked, ViewSet):
         """Delete 1 to 100 records."""
         return respond(operations.bulk_delete(call_of(request), collection, body_of(request, forms.bulk_data)))
 
-    @action(detail=False, methods=["get"], url_path="export/(?P<kind>[^/]+)")
+    @action(detail=False, methods=["get"], url_path="export/(?P<kind>[^/]+)", content_negotiation_class=AsTheyAre)
     def export(self, request: Request, collection: str, kind: str) -> HttpResponseBase:
         """All records that you may list, filtered and sorted, as a file."""
         made = exports.export(call_of(request), collection, kind)
         headers = {"Content-Disposition": f'attachment; filename="{made.filename}"', "Cache-Control": "no-store"}
+        if request.method == "HEAD":
+            made.chunks.close()
+            return HttpResponse(content_type=made.media_type, headers=headers)
         return StreamingHttpResponse(made.chunks, content_type=made.media_type, headers=headers)
 
     @action(detail=False, methods=["post"], url_path="import/(?P<kind>[^/]+)", parser_classes=[MultiPartParser])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import nullcontext
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import orjson
 
@@ -28,7 +29,7 @@ from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.snapshot import Snapshot
 from collections_app.sql_views import caching
 from core import database
-from core.errors import BadRequest, NotFound, ValidationFailed
+from core.errors import BadRequest, NotFound, ServiceUnavailable, ValidationFailed
 
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -38,6 +39,9 @@ MEDIA_TYPES = {
 PARAMETERS = frozenset({"filter", "sort", "search", "fields", "limit"})
 PIECE = 1000  # records
 MAX_LIMIT = 10**9
+MAX_EXACT = 10**15  # numbers of Excel have 15 digits
+AT_ONCE, AT_ONCE_OF_ONE = 6, 3  # exports under way, and of one caller
+AT_ONCE_OF_EXCEL = 2  # which are made before the first byte
 _FILE_PIECE = 256 * 1024
 
 
@@ -47,28 +51,61 @@ class Export:
 
     filename: str
     media_type: str
-    chunks: Iterator[bytes]
+    chunks: _Chunks
 
 
 def export(call: Call, name: str, kind: str) -> Export:
     """All records of the collection that the caller may list, filtered and sorted, as ``csv``, ``json`` or ``xlsx``.
 
-    Whatever is wrong is raised before the first byte: NotFound, Unauthorized, Forbidden, BadRequest, ValidationFailed.
+    Whatever is wrong is raised before the first byte: NotFound, Unauthorized, Forbidden, BadRequest, ValidationFailed,
+    ServiceUnavailable where too many are under way.
     """
     if kind not in MEDIA_TYPES:
         raise NotFound(f"There is no export as {kind[:20]!r}; there are {', '.join(MEDIA_TYPES)}.")
-    source = _Source(call, name, kind)
+    turn = _Turn(call.principal.key if call.principal.is_authenticated else call.caller, kind)
+    source = None
     try:
-        chunks: Iterator[bytes]
+        source = _Source(call, name, kind)
         if kind == "xlsx":
-            chunks = _FileChunks(_excel(source))
+            file = _excel(source)
             source.close()
+            chunks = _Chunks(_pieces_of(file), file, turn)
         else:
-            chunks = _Chunks(source, _csv if kind == "csv" else _json)
+            chunks = _Chunks((_csv if kind == "csv" else _json)(source), source, turn)
+            chunks.begin()
     except BaseException:
-        source.close()
+        if source is not None:
+            source.close()
+        turn.close()
         raise
     return Export(f"{source.collection.name}_export.{kind}", MEDIA_TYPES[kind], chunks)
+
+
+class _Turn:
+    """One of the exports that may be under way in this process, from its first question to its last byte.
+
+    Each holds a connection, a transaction and a thread for as long as its reader likes. ServiceUnavailable
+    where there are too many.
+    """
+
+    _lock = threading.Lock()
+    _under_way: ClassVar[list[_Turn]] = []
+
+    def __init__(self, caller: str, kind: str) -> None:
+        self._caller, self._kind = caller, kind
+        with self._lock:
+            others = self._under_way
+            if (
+                len(others) >= AT_ONCE
+                or sum(other._caller == caller for other in others) >= AT_ONCE_OF_ONE
+                or (kind == "xlsx" and sum(other._kind == kind for other in others) >= AT_ONCE_OF_EXCEL)
+            ):
+                raise ServiceUnavailable("Too many exports are under way. Please try again later.", retry_after=10)
+            others.append(self)
+
+    def close(self) -> None:
+        with self._lock, suppress(ValueError):
+            self._under_way.remove(self)
 
 
 class _Source:
@@ -129,43 +166,35 @@ def _chosen(
 
 
 class _Chunks:
-    """An iterator that lets go of its source when it is closed, whether it was begun or not."""
+    """An iterator that lets go of what it reads from when it is closed, whether it was begun or not."""
 
-    def __init__(self, source: _Source, write: Any) -> None:
-        self._source = source
-        self._written: Iterator[bytes] = write(source)
+    def __init__(self, written: Generator[bytes, None, None], *held: _Source | _Turn | IO[bytes]) -> None:
+        self._written, self._held = written, held
+        self._first: bytes | None = None
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._written)
-
-    def close(self) -> None:
-        self._written.close()  # type: ignore[attr-defined]
-        self._source.close()
-
-
-class _FileChunks:
-    """A file, piece by piece; it is gone when this is closed."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def begin(self) -> None:
+        """Make the first one: what is wrong with the list is found out now."""
+        self._first = next(self._written)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        piece = self._file.read(_FILE_PIECE)
-        if not piece:
-            raise StopIteration
-        return piece
+        first, self._first = self._first, None
+        return next(self._written) if first is None else first
 
     def close(self) -> None:
-        self._file.close()
+        self._written.close()
+        for one in self._held:
+            one.close()
 
 
-def _csv(source: _Source) -> Iterator[bytes]:
+def _pieces_of(file: IO[bytes]) -> Generator[bytes, None, None]:
+    while piece := file.read(_FILE_PIECE):
+        yield piece
+
+
+def _csv(source: _Source) -> Generator[bytes, None, None]:
     """RFC 4180, in UTF-8."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
@@ -179,7 +208,7 @@ def _csv(source: _Source) -> Iterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-def _json(source: _Source) -> Iterator[bytes]:
+def _json(source: _Source) -> Generator[bytes, None, None]:
     """A list of records, one a line."""
     begun = False
     for records in source.pieces():
@@ -201,6 +230,8 @@ def _excel(source: _Source) -> IO[bytes]:
     count = 1
 
     def cell(value: Any, record: Record) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_EXACT:
+            value = str(value)
         if isinstance(value, float) and float(f"{value:.16g}") != value:
             value = repr(value)  # a number is written with 16 digits
         if not isinstance(value, str):
@@ -214,15 +245,20 @@ def _excel(source: _Source) -> IO[bytes]:
         made.data_type = "s"  # never a formula
         return made
 
-    for records in source.pieces():
-        count += len(records)
-        if count > EXCEL_ROWS:
-            raise ValidationFailed(
-                f"A sheet of Excel holds {EXCEL_ROWS - 1:,} records. Narrow the list with filter= or limit=, "
-                "or take csv or json."
-            )
-        for record, row in zip(records, rows_of(records), strict=True):
-            sheet.append([cell(value, record) for value in row])
+    try:
+        for records in source.pieces():
+            count += len(records)
+            if count > EXCEL_ROWS:
+                raise ValidationFailed(
+                    f"A sheet of Excel holds {EXCEL_ROWS - 1:,} records. Narrow the list with filter= or limit=, "
+                    "or take csv or json."
+                )
+            for record, row in zip(records, rows_of(records), strict=True):
+                sheet.append([cell(value, record) for value in row])
+    except BaseException:
+        sheet.close()
+        sheet._writer.cleanup()  # its file, which saving would have taken away
+        raise
     file = tempfile.TemporaryFile()  # noqa: SIM115 - it is read while it is sent, and closed then
     book.save(file)
     file.seek(0)

@@ -10,11 +10,12 @@ from typing import Any
 
 import openpyxl
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from accounts.principals import SYSTEM
-from collections_app.io import cells
+from collections_app.io import cells, exports
 from collections_app.records import write
 from collections_app.records.unit_of_work import unit_of_work
 from collections_app.rules import RuleEnv
@@ -37,6 +38,11 @@ NASTY = [
     "ünï ✓ 日本 🎉",
     "＝1",
 ]
+
+
+def send(client: APIClient, raw: bytes, kind: str, query: str) -> Any:
+    file = SimpleUploadedFile(f"file.{kind}", raw)
+    return client.post(f"/api/v1/collections/things/records/import/{kind}{query}", {"file": file}, format="multipart")
 
 
 def exported(client: APIClient, kind: str, query: str = "", status: int = 200) -> Any:
@@ -141,3 +147,63 @@ def test_what_is_wrong_is_said_before_the_first_byte(
     exported(anonymous, "csv", "?fields=title:excerpt(3)", status=400)
     exported(anonymous, "csv", "?page=2", status=400)
     exported(anonymous, "csv", "?limit=0", status=422)
+
+
+def test_a_whole_number_stays_what_it_is_in_a_workbook(
+    make_collection: Any, records: Any, as_user: Callable[[User], APIClient], admin: User
+) -> None:
+    make_collection("things", count="integer", list_rule=None)
+    numbers = [9223372036854775807, -9223372036854775808, 9007199254740993, 10**15, 10**15 - 1, 5]
+    made = [records("things").create(count=number)["id"] for number in numbers]
+    raw = exported(as_user(admin), "xlsx", "?sort=created,id")
+    for record_id in made:
+        records("things").delete(record_id)
+    told = send(as_user(admin), raw, "xlsx", "?match=id").json()
+    assert told["errors"] == [] and [records("things").get(one)["count"] for one in made] == numbers
+
+
+def test_what_is_wrong_with_the_first_rows_of_a_view_is_said_before_the_first_byte(
+    things: Any, records: Any, make_collection: Any, as_user: Callable[[User], APIClient], admin: User
+) -> None:
+    make_collection("whole", count="integer", list_rule=None)
+    records("whole").create(count=-(2**63))
+    make_collection("ratio", type="view", list_rule=None, view_query="SELECT abs(count) AS n FROM whole")
+    for kind in ("csv", "json", "xlsx"):
+        answer = as_user(admin).get(f"/api/v1/collections/ratio/records/export/{kind}")
+        assert answer.status_code == 400, answer
+
+
+def test_only_so_many_exports_are_under_way_at_once(
+    things: Any, records: Any, anonymous: APIClient, as_user: Callable[[User], APIClient], member: User, admin: User
+) -> None:
+    records("things").create(title="A")
+    url = "/api/v1/collections/things/records/export/"
+    held = [as_user(member).get(f"{url}csv") for _ in range(exports.AT_ONCE_OF_ONE)]
+    refused = as_user(member).get(f"{url}csv")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+    held += [anonymous.get(f"{url}{kind}") for kind in ("xlsx", "xlsx", "json")]
+    assert as_user(admin).get(f"{url}json").status_code == 503
+    for answer in held:
+        assert answer.status_code == 200
+        answer.close()
+        answer.close()
+    xlsx = [as_user(one).get(f"{url}xlsx") for one in (member, admin)]
+    assert anonymous.get(f"{url}xlsx").status_code == 503
+    for answer in xlsx:
+        answer.close()
+    assert anonymous.head(f"{url}csv").status_code == 200
+    for _ in range(exports.AT_ONCE + 1):
+        exported(anonymous, "yaml", status=404)
+        exported(anonymous, "csv", "?sort=nothing", status=400)
+    assert exports._Turn._under_way == []
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "xlsx"])
+def test_a_client_may_ask_for_the_kind_that_it_gets(kind: str, things: Any, anonymous: APIClient) -> None:
+    url = f"/api/v1/collections/things/records/export/{kind}"
+    answer = anonymous.get(url, HTTP_ACCEPT=exports.MEDIA_TYPES[kind])
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, exports.MEDIA_TYPES[kind])
+    answer.close()
+    answer = anonymous.head(url)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert anonymous.get(f"{url}?sort=nothing", HTTP_ACCEPT="text/csv").status_code == 400

@@ -96,7 +96,7 @@ def test_every_value_of_every_type_comes_back_as_it_was(kind: str, everything: A
         before = {record["id"]: record for record in records("all_types").items()}
         made_file = exports.export(Call(principal=SYSTEM), "all_types", kind)
         raw = b"".join(made_file.chunks)
-        made_file.chunks.close()  # type: ignore[attr-defined]
+        made_file.chunks.close()
         connection.cursor().execute(f"DELETE FROM {table}")
         options = Options(match="id")
         report = imports.run(Call(principal=SYSTEM, method="POST"), "all_types", kind, io.BytesIO(raw), options)
@@ -187,7 +187,7 @@ def test_a_real_file_comes_in_whole_and_goes_out_the_same(
     assert told["errors"] == [] and told["imported"] == len(table)
     made = exports.export(Call(principal=SYSTEM, query_string="sort=created,id"), "things", "csv")
     out = list(csv.DictReader(io.StringIO(b"".join(made.chunks).decode(), newline="")))
-    made.chunks.close()  # type: ignore[attr-defined]
+    made.chunks.close()
     for name, kind in columns.items():
         ours = [cells.unguarded(row[names[name]]) for row in out]
         theirs = [row[name] for row in table]

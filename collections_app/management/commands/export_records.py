@@ -51,7 +51,7 @@ class Command(BaseCommand):
         query = urlencode({key: options[key] for key in ("filter", "sort", "fields") if options[key]})
         try:
             made = exports.export(Call(principal=SYSTEM, query_string=query), collection, kind)
-            with closing(made.chunks):  # type: ignore[type-var]
+            with closing(made.chunks):
                 size = self._write(made, file or made.filename)
         except DomainError as fault:
             told = [fault.message, *(f"  {name}: {' '.join(texts)}" for name, texts in fault.fields.items())]
