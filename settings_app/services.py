@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,8 @@ from settings_app import registry, seen, signals
 from settings_app.models import CmsSetting
 from settings_app.registry import TYPES, Setting, type_of
 from settings_app.values import NOT_FOUND, Entry, find, id_of
+
+logger = logging.getLogger("fastcms.settings")
 
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
@@ -82,7 +85,7 @@ def put(
                 unique_fields=["key"],
                 update_fields=["value", "secret", "type", "category", "description", "updated_at", "updated_by"],
             )
-            _tell([key])
+            _tell(key, "set", by)
         return find(key)
 
 
@@ -103,14 +106,14 @@ def put_several(changes: Mapping[str, Any], *, by: str) -> list[Entry]:
     return found
 
 
-def remove(key: str) -> None:
+def remove(key: str, *, by: str = "") -> None:
     """Forget what was set: a declared key has its default again. NotFound where nothing was."""
     with transaction.atomic():
         if not CmsSetting.objects.filter(key=key).delete()[0]:
             raise NotFound(NOT_FOUND)
         if key in registry.known:
             CmsSetting.objects.filter(key__in=registry.known[key].forgets).delete()
-        _tell([key])
+        _tell(key, "forgotten", by)
 
 
 def require_right(caller: Caller, keys: Iterable[str]) -> None:
@@ -167,10 +170,11 @@ def _accepted(value: Any, setting: Setting | None, is_secret: bool) -> Any:
     return secret_box.seal(value) if is_secret else value
 
 
-def _tell(keys: list[str]) -> None:
-    """After the commit: this process looks, and others are told."""
+def _tell(key: str, what: str, by: str) -> None:
+    """After the commit: this process looks, and others are told. The log says who did what, and no value."""
+    transaction.on_commit(partial(logger.info, "setting %s was %s by %s", key, what, by or "the server"))
     transaction.on_commit(seen.look, robust=True)
-    transaction.on_commit(partial(signals.changed.send, sender=None, keys=keys), robust=True)
+    transaction.on_commit(partial(signals.changed.send, sender=None, keys=[key]), robust=True)
 
 
 def _is_mask(value: Any) -> bool:

@@ -104,8 +104,10 @@ def _default(setting: Setting) -> Entry:
 
 def _set(row: CmsSetting) -> Entry:
     told = row.type, row.category, row.description, row.updated_at, row.updated_by
-    if row.secret:
-        return Entry(row.key, None, *told, secret=True, is_set=bool(_unsealed(row.key, row.value)))
+    setting = registry.known.get(row.key)
+    if row.secret or (setting is not None and setting.secret):  # also what was set before it was declared one
+        value = _unsealed(row.key, row.value) if row.secret else row.value
+        return Entry(row.key, None, *told, secret=True, is_set=bool(value))
     return Entry(row.key, row.value, *told)
 
 

@@ -13,7 +13,9 @@ VALUE_NEEDED = "Setting value is required"
 
 class SettingSerializer(StrictSerializer):
     key = Text(max_length=100)
-    value = serializers.JSONField(allow_null=True, help_text="Any JSON; a declared key takes what it is declared for.")
+    value = serializers.JSONField(
+        allow_null=True, write_only=True, help_text="Any JSON; a declared key takes what it is declared for."
+    )
     category = Text(required=False, max_length=50)
     description = Text(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
     secret = Flag(required=False, help_text="Never show the value, a text, again; until the setting is deleted.")

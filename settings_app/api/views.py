@@ -86,7 +86,7 @@ class SettingView(CheckedView, GenericAPIView[Any]):
     @extend_schema(request=None, responses={200: _DELETED})
     def delete(self, request: Request, name: str) -> Response:
         services.require_right(caller(request), [name])
-        services.remove(name)
+        services.remove(name, by=caller(request).id)
         return Response({"deleted": True})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from settings_app import registry, seen, services, values
 from settings_app.models import CmsSetting
@@ -119,3 +120,32 @@ def test_the_picture_of_a_process_holds_no_secret(django_capture_on_commit_callb
         assert seen.value("door") == ""
     finally:
         seen.forget()
+
+
+def test_what_was_set_before_the_key_was_known_to_be_secret_is_not_shown_either(client):
+    CmsSetting.objects.create(key="door", value=PLAIN, category="email", type="string")
+    answers = [client.get(SETTINGS), client.get(f"{SETTINGS}/email"), client.get(CMS), client.get(f"{CMS}/door")]
+    assert not any("hunter2" in answer.content.decode() for answer in answers)
+    assert entry(client.get(SETTINGS))["is_set"] is True and values.get("door") == PLAIN
+    client.post(SETTINGS, {"key": "door", "value": "new one"})
+    assert "new one" not in stored() and values.get("door") == "new one"
+
+
+def test_the_page_of_a_refused_form_does_not_say_it_again(admin):
+    browser = Client()
+    browser.force_login(admin)
+    form = {"key": "door", "value": f'"{PLAIN}"', "category": "not a category"}
+    page = browser.post(SETTINGS, form, headers={"accept": "text/html"})
+    assert page.status_code == 422 and "hunter2" not in page.content.decode()
+
+
+def test_the_log_says_who_changed_what_and_no_value(admin, client, caplog, django_capture_on_commit_callbacks):
+    try:
+        with caplog.at_level(logging.INFO), django_capture_on_commit_callbacks(execute=True):
+            client.post(SETTINGS, {"key": "door", "value": PLAIN})
+            client.delete(f"{SETTINGS}/door")
+    finally:
+        seen.forget()
+    lines = [record.getMessage() for record in caplog.records if record.name == "fastcms.settings"]
+    assert lines == [f"setting door was set by {admin.pk}", f"setting door was forgotten by {admin.pk}"]
+    assert "hunter2" not in caplog.text
