@@ -14,15 +14,17 @@ Whatever the size of the members, pieces of them are all that is in memory; of e
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from django.conf import settings
 
@@ -36,18 +38,29 @@ PIECE = 1024 * 1024
 MAX_METADATA = 256 * 1024 * 1024  # bytes, of more than a million files
 _LEVEL = 1  # of deflate: four times as quick as the usual one, for a tenth more
 _PRIVATE = 0o100600 << 16
+# What zipfile raises for bytes that are no zip, or one that was changed.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError,
+    OverflowError,
+)  # fmt: skip
 
 __all__ = ["Archive", "BadArchive", "Writer", "reading"]
 
 
 class Writer:
-    """Writes an archive to an open file: :meth:`add` each member, then :meth:`finish`."""
+    """Writes an archive to an open file, inside ``with``: :meth:`add` each member, then :meth:`finish`."""
 
     def __init__(self, out: IO[bytes], password: str, moment: tuple[int, int, int, int, int, int]) -> None:
         self._sealing = Sealing(out, password) if password else None
         self._zip = zipfile.ZipFile(cast(IO[bytes], self._sealing or out), "w")
         self._moment = moment  # of all members, UTC
         self._members: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._zip.fp = None  # what is not finished is left as it is, and not written to when it is collected
 
     def add(self, name: str, pieces: Iterable[bytes], *, stored: bool) -> int:
         """A member; answers its size. ``stored`` leaves it as it is, which is right for what has been compressed."""
@@ -126,5 +139,9 @@ def _readable() -> Iterator[None]:
         yield
     except KeyError as fault:
         raise BadArchive(f"It has no {METADATA}." if METADATA in str(fault) else str(fault)) from fault
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as fault:
+    except _DAMAGE as fault:
         raise BadArchive(f"The archive is damaged, or is none: {fault}") from fault
+    except OSError as fault:
+        if fault.errno != errno.EINVAL:  # a place before the beginning
+            raise
+        raise BadArchive("The archive is damaged, or is none.") from fault

@@ -59,6 +59,7 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
     """
     with alone(), workshop.folder(storage.folder()) as own:
         found = unpack(path, own, password)
+        os.sync()  # before the marker says that it is there
         cancel_quietly()
         staged = Staged(
             ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40]
@@ -82,7 +83,6 @@ def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
         (target / archive.METADATA).write_text(json.dumps(found.metadata))
     if found.metadata["engine"] == "sqlite":
         verifying.check_database(target / found.database.name)
-    os.sync()
     return found
 
 
