@@ -85,9 +85,12 @@ class _Bytes:
 
 def _made(folder: Path, name: str, with_files: bool, done: _Bytes) -> Made:
     path = folder / "archive"
-    with snapshots.taken(folder, done.copied) as snapshot, path.open("wb") as out:
+    with (
+        snapshots.taken(folder, done.copied) as snapshot,
+        path.open("wb") as out,
+        Writer(out, settings.BACKUP_PASSWORD, snapshot.moment.timetuple()[:6]) as writer,
+    ):
         moment = snapshot.moment
-        writer = Writer(out, settings.BACKUP_PASSWORD, moment.timetuple()[:6])
         writer.add(archive.DATABASES[snapshot.engine], done.follow(snapshot.pieces()), stored=snapshot.is_packed)
         missing = _add_files(writer, snapshot, done) if with_files else []
         writer.finish(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,7 @@ CONTENT = bytes(range(256)) * 1000
 
 
 def write(path: Path, password: str = "") -> Path:
-    with path.open("wb") as out:
-        writer = archive.Writer(out, password, MOMENT)
+    with path.open("wb") as out, archive.Writer(out, password, MOMENT) as writer:
         writer.add("database.db", [CONTENT[:100_000], CONTENT[100_000:]], stored=False)
         writer.add("files/ab/abc.png", [b"picture"], stored=True)
         writer.finish({"engine": "sqlite", "name": "Größe"})
@@ -109,3 +110,17 @@ def test_a_damaged_member_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"picture", b"picturE"))
     with archive.reading(path, "") as found, pytest.raises(BadArchive):
         list(found.pieces("files/ab/abc.png"))
+
+
+def test_one_that_is_given_up_says_nothing_afterwards(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"a"
+        raise OSError("no more")
+
+    path = tmp_path / "a.zip"
+    with pytest.raises(OSError, match="no more"), path.open("wb") as out, archive.Writer(out, "", MOMENT) as writer:
+        writer.add("files/a", broken(), stored=True)
+    del writer
+    gc.collect()  # pytest tells of what is raised meanwhile
+    with pytest.raises(BadArchive), archive.reading(path, ""):
+        pass
