@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tinycss2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +97,31 @@ def test_and_nowhere_else_either(text):
 def test_whatever_is_sent_is_judged(text):
     assert isinstance(css.problems(text), list)
     assert isinstance(keys.problems("shadow", text), list) and isinstance(keys.problems("font_family", text), list)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("primary_color", "rgb(1 2 3"), ("primary_color", "red/*"), ("primary_color", "red/**/"), ("text_color", "#fff\n"),
+        ("shadow", "0 0 2px rgb(1 2 3"), ("shadow", "0 0 2px red/*"), ("shadow", "0 0 2px #00"), ("shadow", "none;"),
+        ("font_family", "'Arial"), ("font_family", "Arial\\"), ("font_family", ""), ("radius", "１px"), ("radius", "1px/*"),
+    ],
+)  # fmt: skip
+def test_a_value_leaves_nothing_open_in_the_sheet_that_sign_in_pages_load(key, value):
+    assert keys.problems(key, value)
+
+
+@given(
+    st.sampled_from(["primary_color", "shadow", "font_family", "radius"]),
+    st.text(alphabet="0123rgbapxe#()'\"/*\\;{}, -%\n", max_size=24),
+)
+def test_what_is_taken_stays_one_declaration(key, value):
+    if keys.problems(key, value):
+        return
+    parsed = tinycss2.parse_stylesheet(f"a {{ --x: {value}; }} b {{}}", skip_whitespace=True)
+    assert [rule.type for rule in parsed] == ["qualified-rule"] * 2
+    [declared] = tinycss2.parse_blocks_contents(parsed[0].content, skip_whitespace=True)
+    assert declared.type == "declaration" and all(part.type != "error" for part in declared.value)
 
 
 PARTS = st.floats(0, 1)

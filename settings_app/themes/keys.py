@@ -22,14 +22,15 @@ MAX_TEXT = 1000
 MAX_KEYS = 100
 DARK = "dark_"
 CUSTOM_CSS = "custom_css"
-_SIZE = re.compile(r"(?:0|\d{1,4}(?:\.\d{1,4})?(?:px|rem|em|%|ch|ex|pt|vw|vh))")
+_SIZE = re.compile(r"(?:0|\d{1,4}(?:\.\d{1,4})?(?:px|rem|em|%|ch|ex|pt|vw|vh))", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9#.,%/ +()-]{1,200}")  # no comment, escape or string: it goes into /theme.css as it is
 _FAMILY = re.compile(r"""-?[A-Za-z_][A-Za-z0-9_ -]*|'[A-Za-z0-9 ._-]+'|"[A-Za-z0-9 ._-]+\"""")
-_SHADOW_PARTS = frozenset({"ident", "dimension", "number", "hash", "function", "whitespace", "literal"})
+_SHADOW_PARTS = frozenset({"dimension", "number", "whitespace", "literal"})
 _COLOUR_FUNCTIONS = frozenset({"rgb", "rgba", "hsl", "hsla", "hwb"})
 
 
 def _colour(value: str) -> str:
-    if colours.parse(value) is None:
+    if not _is_whole(value) or colours.parse(value) is None:
         return f"{value[:40]!r} is no colour: use a name, #rgb, #rrggbb, #rrggbbaa, rgb(), hsl() or hwb()"
     return ""
 
@@ -47,8 +48,13 @@ def _font(value: str) -> str:
 
 def _shadow(value: str) -> str:
     parts = tinycss2.parse_component_value_list(value)
-    fine = len(value) <= 200 and all(_is_of_shadow(part) for part in parts)
+    fine = _is_whole(value) and all(_is_of_shadow(part) for part in parts)
     return "" if fine else f"{value[:40]!r} is no shadow, such as 0 4px 24px rgba(0,0,0,0.1), or none"
+
+
+def _is_whole(value: str) -> bool:
+    """Whether nothing is left open, which would swallow what stands behind it."""
+    return bool(_PLAIN.fullmatch(value)) and value.count("(") == value.count(")")
 
 
 def _is_of_shadow(part: Any) -> bool:
@@ -56,6 +62,8 @@ def _is_of_shadow(part: Any) -> bool:
         return part.lower_name in _COLOUR_FUNCTIONS and colours.parse(part.serialize()) is not None
     if part.type == "ident":
         return part.lower_value in ("none", "inset") or colours.parse(part.value) is not None
+    if part.type == "hash":
+        return colours.parse(f"#{part.value}") is not None
     return part.type in _SHADOW_PARTS and (part.type != "literal" or part.value == ",")
 
 
