@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import orjson
+from django.conf import settings
 from django.utils.datastructures import MultiValueDict
 
 from collections_app.records.query import flag
@@ -31,9 +32,9 @@ class Options:
 
 
 def declare_settings() -> None:
-    declare(
-        Setting(MAX_BYTES, "integer", 100 * 1024 * 1024, "import", "Bytes that an imported file may have.", least=1)
-    )
+    most = settings.REQUEST_MAX_BYTES  # what is longer gets no further than the door
+    text = "Bytes that an imported file may have; no request has more than REQUEST_MAX_BYTES."
+    declare(Setting(MAX_BYTES, "integer", min(100 * 1024**2, most), "import", text, least=1, most=most))
 
 
 def options(raw: Mapping[str, str]) -> Options:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,18 @@ def keep(name: str, source: IO[bytes]) -> None:
         shutil.copyfileobj(source, target, 1024 * 1024)
         target.flush()
         os.fsync(target.fileno())
+
+
+def size() -> int:
+    """Bytes of all of them."""
+    if not folder().is_dir():
+        return 0
+    found = 0
+    with os.scandir(folder()) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # its job has just ended
+                found += entry.stat(follow_symlinks=False).st_size
+    return found
 
 
 def drop(name: str) -> None:

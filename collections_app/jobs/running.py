@@ -25,8 +25,9 @@ from collections_app.io.report import Report
 from collections_app.jobs import files, owners, sweeping
 from collections_app.jobs.models import Job
 from collections_app.records.operations import Call
+from collections_app.schema import registry
 from core import background, clock, ids
-from core.errors import DomainError, ServiceUnavailable
+from core.errors import DomainError, NotFound, ServiceUnavailable
 
 ROWS = 2000  # of one transaction
 LEASE = timedelta(seconds=30)
@@ -128,6 +129,8 @@ class _Run:
         job, form = self._job, str(self._job.options["format"])
         call = Call(principal=owners.principal(job.owner, job.api_key), method="POST")
         chosen = Options(**{key: value for key, value in job.options.items() if key != "format"})
+        if job.collection_id not in registry.latest().by_id:
+            raise NotFound(f"The collection {job.collection!r} was deleted.")
         if chosen.atomic or chosen.dry_run:
             self._import_at_once(call, form, file, chosen)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from accounts.principals import Principal
 from collections_app.io import imports
@@ -18,10 +18,15 @@ from collections_app.records.operations import Call
 from collections_app.schema.definition import CollectionDef
 from collections_app.schema.snapshot import Snapshot
 from core import background, clock, ids
-from core.errors import Conflict, NotFound, Unauthorized
+from core.errors import Conflict, Forbidden, NotFound, ServiceUnavailable, Unauthorized, ValidationFailed
+from settings_app import values
+from settings_app.registry import Setting, declare
 
 TASK = "collections.run_jobs"
 MANY = 5000  # rows, beyond which an import is a job
+TOGETHER = 50_000  # rows of one transaction that others on SQLite wait for, unless an admin asks for it
+WAITING_BYTES = "import_waiting_bytes"
+NEW_JOBS = 0x6A6F6273  # PostgreSQL's advisory lock of those who make one
 MOST = 20  # unfinished jobs of one owner
 UNFINISHED = (Job.State.QUEUED, Job.State.RUNNING)
 
@@ -32,9 +37,20 @@ def import_file(call: Call, name: str, kind: str, file: IO[bytes], chosen: Optio
     ``asked`` is what the caller wants, None where that is for us to say. What can be known without
     the rows is refused at once, as :func:`imports.run` does.
     """
-    most = {True: 0, False: None, None: MANY}[asked]
+    admin = call.principal.is_admin
+    together = next((key for key in ("atomic", "dry_run") if getattr(chosen, key)), "")
+    bounded = together and not admin and connection.vendor == "sqlite"
+    most: int | None = max(0 if asked else MANY, TOGETHER if bounded else 0)
+    if asked is False and admin:
+        most = None
     with imports.looked(call, name, kind, file, chosen, most=most) as found:
-        if most is None or (found.rows.count <= most and not asked):
+        if bounded and found.rows.count > TOGETHER:
+            raise ValidationFailed(
+                fields={together: [f"Others can't write meanwhile: only admins may do this with {TOGETHER:,} rows."]}
+            )
+        if most is not None and asked is False and found.rows.count > MANY:
+            raise Forbidden(f"Only admins may import more than {MANY:,} rows within a request.")
+        if most is None or (not asked and found.rows.count <= MANY):
             return imports.run_rows(call, name, kind, found.rows, chosen)
         return _job(call, found.collection, kind, file, chosen)
 
@@ -55,13 +71,32 @@ def _job(call: Call, collection: CollectionDef, kind: str, file: IO[bytes], chos
         file=f"{job_id}.{kind}",
         created=clock.now(),
     )
-    if Job.objects.filter(owner=job.owner, state__in=UNFINISHED).count() >= MOST:
-        raise Conflict(f"You have {MOST} imports that are not finished. Wait for one, or cancel it.")
     files.keep(job.file, file)
-    with transaction.atomic():
-        job.save(force_insert=True)
-        transaction.on_commit(lambda: background.wake(TASK))
+    try:
+        with transaction.atomic():
+            _refuse_too_much(job.owner)
+            job.save(force_insert=True)
+            transaction.on_commit(lambda: background.wake(TASK))
+    except BaseException:
+        files.drop(job.file)
+        raise
     return job
+
+
+def _refuse_too_much(owner: str) -> None:
+    """Within the transaction of a new job, whose file is there already: that it is not one too many."""
+    if connection.vendor == "postgresql":  # on SQLite there is one writer at a time
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [NEW_JOBS])
+    if Job.objects.filter(owner=owner, state__in=UNFINISHED).count() >= MOST:
+        raise Conflict(f"You have {MOST} imports that are not finished. Wait for one, or cancel it.")
+    if files.size() > values.get(WAITING_BYTES):
+        raise ServiceUnavailable(f"Too much waits to be imported ({WAITING_BYTES}).", retry_after=60)
+
+
+def declare_settings() -> None:
+    text = "Bytes that the files of all imports may have that are not finished."
+    declare(Setting(WAITING_BYTES, "integer", 2 * 1024**3, "import", text, least=1))
 
 
 def visible(principal: Principal) -> models.QuerySet[Job]:
