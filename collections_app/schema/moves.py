@@ -28,6 +28,7 @@ from collections_app.schema.change import together
 from collections_app.schema.definition import ADMINS_ONLY, RULES, CollectionDef
 from collections_app.schema.reading import Problems
 from collections_app.schema.snapshot import Snapshot
+from collections_app.sql_views import definitions
 from core import ids
 from core.errors import BadRequest, Conflict, DomainError, ValidationFailed
 
@@ -138,7 +139,9 @@ def _plan(document: Any, before: Snapshot, delete_missing: bool) -> Plan:
     missing = [one for one in before.by_id.values() if one not in known and not one.system]
     gone = {one.id for one in missing} if delete_missing else set()
     wanted = _definitions(entries, known, before, gone)
-    after = Snapshot(before.version + 1, [*_kept(before, wanted, gone), *wanted.values()])
+    kept = _kept(before, wanted, gone)
+    wanted = _with_columns(wanted, Snapshot(before.version + 1, [*kept, *wanted.values()]))
+    after = Snapshot(before.version + 1, [*kept, *wanted.values()])
     _check_rules(wanted, after)
     steps = []
     for old, new in zip(known, wanted.values(), strict=True):
@@ -266,6 +269,20 @@ class _FieldIds:
         if isinstance(own_id, str):
             self._used.add(own_id)
         return entry
+
+
+def _with_columns(wanted: Mapping[str, CollectionDef], after: Snapshot) -> dict[str, CollectionDef]:
+    """The views with the fields that their queries give them, whatever the document says of these."""
+    problems = Problems()
+    found = dict(wanted)
+    for one in wanted.values():
+        if one.type == "view":
+            try:
+                found[one.id] = definitions.understood(one, after, one)
+            except ValidationFailed as error:
+                problems.add(f"collections.{one.name}.view_query", error.message)
+    problems.raise_if_any()
+    return found
 
 
 def _check_rules(wanted: Mapping[str, CollectionDef], after: Snapshot) -> None:
@@ -416,7 +433,7 @@ class _Move:
         for new in _by_mentions([*changed, *(new for new in self._created if new.type == "view")]):
             with _about(new):
                 payload = {**new.stored(), **dict.fromkeys(RULES, ADMINS_ONLY)}
-                self._keep(service.collection_create(actor=self._actor, payload=payload, own_id=new.id))
+                self._keep(service.collection_create(actor=self._actor, payload=payload, own_id=new.id, previous=new))
 
     # -- what goes -------------------------------------------------------------------------------
     def _delete_doomed(self) -> None:

@@ -54,12 +54,18 @@ def as_json(collection: CollectionDef) -> dict[str, Any]:
 
 
 def collection_create(
-    *, actor: Principal, payload: Mapping[str, Any], builtin_id: str | None = None, own_id: str | None = None
+    *,
+    actor: Principal,
+    payload: Mapping[str, Any],
+    builtin_id: str | None = None,
+    own_id: str | None = None,
+    previous: CollectionDef | None = None,
 ) -> CollectionDef:
     """Make a collection: its table, rules, permissions.
 
     ``builtin_id`` makes one that is part of the product, under a fixed id; ``own_id`` one that has its id
-    from elsewhere, and that nothing here ever had. Raises ValidationFailed with all problems at once,
+    from elsewhere, and that nothing here ever had; the fields of a view have the ids of those of
+    the ``previous`` one that are called the same. Raises ValidationFailed with all problems at once,
     Conflict for a taken name.
     """
     _check_keys(payload)
@@ -84,7 +90,7 @@ def collection_create(
         _refuse_views(collection, snapshot, problems)
         problems.raise_if_any()
         if collection.type == "view":
-            collection = definitions.define(collection, snapshot, sent=payload.get("schema"))
+            collection = definitions.define(collection, snapshot, previous=previous, sent=payload.get("schema"))
         moment = clock.now()
         # What somebody remembers of an earlier collection of this id had a lower one.
         revision = 1 if own_id is None else snapshot.version + 1

@@ -32,14 +32,15 @@ def define(
     Fields keep the ids of the ``previous`` definition by their names. ``sent`` is the
     ``schema`` that a client sent along: it may say what is so, and nothing else.
     """
-    defined = _define(collection, snapshot, previous)
+    defined = understood(collection, snapshot, previous)
     if sent:
         _check_sent(sent, defined)
     enforcing.verify(defined.view_query or "", defined.memo["view"])
     return defined
 
 
-def _define(collection: CollectionDef, snapshot: Snapshot, previous: CollectionDef | None) -> CollectionDef:
+def understood(collection: CollectionDef, snapshot: Snapshot, previous: CollectionDef | None) -> CollectionDef:
+    """The same on a snapshot that is still to come, so the database can't be asked. Raises ValidationFailed."""
     checked = check(collection.view_query or "", snapshot)
     defined = _with_fields(collection, checked, snapshot, previous)
     defined.memo["view"] = checked
@@ -139,7 +140,7 @@ def carried(
             continue
         text = _renamed(view, checked, before, names, {**_retyped(before.by_id.get(changed.id), changed), **gone})
         try:
-            new = _define(replace(view, view_query=text), after, view)
+            new = understood(replace(view, view_query=text), after, view)
         except ValidationFailed as error:
             raise _senseless(view, error) from error
         differs = new.stored() != old.stored()

@@ -386,3 +386,57 @@ def test_the_command_dumps_compares_and_applies(
         call_command("schema", "diff", str(file))
     with pytest.raises(CommandError, match="No such file"):
         call_command("schema", "diff", str(tmp_path / "none"))
+
+
+# --- views ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def a_view(make_collection: Callable[..., Any], records: Any) -> dict[str, Any]:
+    """A view with a rule over its column, as it is exported."""
+    make_collection("things", title="text", n="number")
+    records("things").create(title="x", n=2)
+    make_collection("seen", type="view", view_query="SELECT title FROM things", list_rule="title = 'x'")
+    return dumped()["seen"]
+
+
+@pytest.mark.parametrize(
+    ("query", "rule"), [("SELECT n FROM things", "n > 1"), ("SELECT n AS title FROM things", "title > 1")]
+)
+def test_a_view_has_the_fields_of_its_query_whatever_the_document_says(
+    a_view: dict[str, Any], records: Any, query: str, rule: str
+) -> None:
+    changed = {"view_query": query, "list_rule": rule}
+    for given in ({"name": "seen", **changed}, {**a_view, **changed}):
+        assert move(document(given), dry_run=True)[0]["action"] == "update"
+    move(document({"name": "seen", **changed}))
+    assert records("seen").items()[0].keys() - {"id", "collection"} in ({"n"}, {"title"})
+    assert move(document(*dumped().values())) == []
+
+
+def test_views_keep_the_ids_of_their_fields(a_view: dict[str, Any]) -> None:
+    move(document({"name": "seen", "view_query": "SELECT n, title FROM things"}))
+    move(document({**a_view, "view_query": "SELECT n, title FROM things", "cache_ttl": 5}))
+    seen = registry.latest().get("seen")
+    assert (seen.cache_ttl, seen.by_name["title"].id) == (5, a_view["schema"][0]["id"])
+
+
+def test_a_view_goes_along_with_the_types_of_what_it_reads(a_view: dict[str, Any]) -> None:
+    things = dumped()["things"]
+    things["schema"][0]["type"] = "markdown"
+    move(document(things, a_view))
+    assert registry.latest().get("seen").by_name["title"].type == "markdown"
+    assert move(document(*dumped().values())) == []
+
+
+def test_all_that_is_wrong_with_views_is_told_before_anything_is_tried(a_view: dict[str, Any]) -> None:
+    before = dumped()
+    with pytest.raises(ValidationFailed) as refused:
+        move(
+            document({**a_view, "view_query": "SELECT nothing FROM things"}, entry("more", type="view", view_query="x"))
+        )
+    assert set(refused.value.fields) == {"collections.seen.view_query", "collections.more.view_query"}
+    with pytest.raises(ValidationFailed) as refused:
+        move(document({**a_view, "view_query": "SELECT n FROM things"}))  # the rule is about title
+    assert set(refused.value.fields) == {"collections.seen.list_rule"}
+    assert dumped() == before
