@@ -429,8 +429,9 @@ class _Move:
                 self._delete(one)
 
     def _make_views(self) -> None:
-        changed = [new for _, new in self._updated if new.type == "view"]
-        for new in _by_mentions([*changed, *(new for new in self._created if new.type == "view")]):
+        for new in (*(new for _, new in self._updated), *self._created):
+            if new.type != "view":
+                continue
             with _about(new):
                 payload = {**new.stored(), **dict.fromkeys(RULES, ADMINS_ONLY)}
                 self._keep(service.collection_create(actor=self._actor, payload=payload, own_id=new.id, previous=new))
@@ -475,17 +476,3 @@ def _by_references(new: Sequence[CollectionDef], here: Mapping[str, CollectionDe
         there |= {one.id for one in ready}
         left = [one for one in left if one not in ready]
     return found
-
-
-def _by_mentions(views: Sequence[CollectionDef]) -> list[CollectionDef]:
-    """Views after the views that they read."""
-    left, found = list(views), []
-    while left:
-        ready = [one for one in left if not any(_reads(one, other) for other in left if other is not one)] or left[:1]
-        found += ready
-        left = [one for one in left if one not in ready]
-    return found
-
-
-def _reads(view: CollectionDef, other: CollectionDef) -> bool:
-    return re.search(rf"\b{re.escape(other.name)}\b", view.view_query or "") is not None
