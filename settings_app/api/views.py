@@ -63,7 +63,7 @@ class SettingsView(CheckedView, GenericAPIView[Any]):
         services.require_right(caller(request), [given["key"]])
         return Response(entry_json(services.put(given.pop("key"), given.pop("value"), by=caller(request).id, **given)))
 
-    @extend_schema("settings_update", request=_VALUES, responses={200: _ENTRIES})
+    @extend_schema("settings_update", request={"application/json": _VALUES}, responses={200: _ENTRIES})
     def patch(self, request: Request) -> Response:
         """Set several, by their keys: all of them, or none where one can't be."""
         if not isinstance(request.data, dict):

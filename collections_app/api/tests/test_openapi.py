@@ -165,7 +165,7 @@ def test_audiences_without_end_do_not_fill_the_memory(things: CollectionDef, mon
     monkeypatch.setattr(documents, "MAX_KEPT_BYTES", 3 * one + 10)
     for number in range(10):
         document(snapshot, Audience(admin=False, listable=frozenset({str(number)})))
-    assert [sorted(audience.listable) for audience, _ in snapshot.memo["openapi"]] == [["7"], ["8"], ["9"]]
+    assert [sorted(audience.listable) for audience, *_ in snapshot.memo["openapi"]] == [["7"], ["8"], ["9"]]
 
 
 def test_an_etag_that_still_holds_is_304(things: CollectionDef, anonymous: APIClient) -> None:
