@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 
-from core import error_pages, errors, json
+from core import csp, error_pages, errors, json
 
 # Names in lower case, values in Latin-1, as ASGI has them.
 Headers = list[tuple[bytes, bytes]]
@@ -21,9 +21,16 @@ class ClientGone(Exception):
 
 def refusal(error: errors.DomainError, *, html: bool = False) -> tuple[int, Headers, bytes]:
     """The one error body, or a page, as (status, headers, content); ``X-Request-ID`` is added by the front."""
-    content = error_pages.page(error).encode() if html else json.dumps(errors.body(error))
-    kind = b"text/html; charset=utf-8" if html else b"application/json"
-    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(content))]
+    headers: Headers
+    if html:
+        page = error_pages.page(error)
+        content = page.encode()
+        headers = [(b"content-type", b"text/html; charset=utf-8")]
+        headers.append((csp.HEADER.lower().encode(), csp.policy(page).encode()))
+    else:
+        content = json.dumps(errors.body(error))
+        headers = [(b"content-type", b"application/json")]
+    headers.append((b"content-length", b"%d" % len(content)))
     headers.extend((name.lower().encode("ascii"), value.encode("latin1")) for name, value in error.headers.items())
     return error.status, headers, content
 

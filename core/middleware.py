@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import csrf
 from django.utils.deprecation import MiddlewareMixin
 
-from core import errors
+from core import csp, errors
 from core.error_adapter import domain_error
 from core.error_pages import answer, wants_html
 
@@ -40,6 +40,8 @@ class RequestMiddleware:
         response = self.get_response(request)
         if response.status_code >= 400:
             response = self._in_the_one_form(request, response)
+        if csp.HEADER not in response.headers and _is_page(response):
+            response.headers[csp.HEADER] = csp.policy(response.text)  # type: ignore[attr-defined]
         bodiless = response.status_code in (204, 304)
         if not response.streaming and not bodiless and "Content-Length" not in response.headers:
             response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
@@ -62,6 +64,10 @@ class RequestMiddleware:
         """Domain errors raised by plain Django views; None lets Django answer the rest."""
         error = domain_error(exception)
         return None if error is None else answer(request, error)
+
+
+def _is_page(response: HttpResponseBase) -> bool:
+    return not response.streaming and response.headers.get("Content-Type", "").startswith("text/html")
 
 
 def needs_session(request: HttpRequest) -> bool:

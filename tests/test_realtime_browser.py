@@ -87,7 +87,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Page]
 @pytest.fixture
 def page(browser: chromium.Page, house: House) -> chromium.Page:
     """An empty page at the server's address; what the one before it did has ended."""
-    return at(browser, f"{house.url}/health/live")
+    return at(browser, f"{house.url}/static/realtime/fastcms-realtime.js")
 
 
 # Keeps what is written to the console in `told`, as [text, value], and every stream that is opened in `opened`.
@@ -481,7 +481,7 @@ def test_our_example_for_the_client_runs(page, house):
 def second(house: House, tmp_path: Path) -> Iterator[chromium.Page]:
     """A page in another browser."""
     with chromium.page(tmp_path / "browser") as page:
-        yield at(page, f"{house.url}/health/live")
+        yield at(page, f"{house.url}/static/realtime/fastcms-realtime.js")
 
 
 def test_two_pages_see_each_other_come_and_go(page, second, house):
