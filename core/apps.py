@@ -20,10 +20,13 @@ class CoreConfig(AppConfig):
     name = "core"
 
     def ready(self) -> None:
-        from core import database, metrics
+        from core import consistency, database, metrics
+        from core.consistency import engine, models
 
         request_started.connect(database.fresh, dispatch_uid="core.fresh_connections")
         connection_created.connect(_watch, dispatch_uid="core.connections")
+        consistency.register("tables", models.check)
+        consistency.register("database", engine.check)
         metrics.gauge("database_connections", "Connections to the database that are open.", _connections)
 
 

@@ -12,7 +12,8 @@ class WebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         from collections_app import event_retention, events
-        from core import background, restored
+        from core import background, consistency, restored
+        from webhooks import consistency as consistency_of_webhooks
         from webhooks import notices as notices  # which knows what the mail's template needs
         from webhooks import numbers, planning, sweeping
         from webhooks import restored as restored_webhooks
@@ -23,5 +24,6 @@ class WebhooksConfig(AppConfig):
         events.appended.connect(planning.wake, dispatch_uid="webhooks.wake")
         event_retention.keep_from("webhooks", planning.needed_from)
         numbers.tell()
+        consistency.register("webhooks", consistency_of_webhooks.check)
         restored.register("webhooks", restored_webhooks.settle)
         post_save.connect(planning.expect, sender=Webhook, dispatch_uid="webhooks.expect")

@@ -9,7 +9,7 @@ is guessed. Every step is logged at DEBUG.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from collections_app.schema import field_values, indexes, preflight, search_inde
 from collections_app.schema.convert import convert
 from collections_app.schema.definition import CollectionDef, Field
 from collections_app.schema.fields import InvalidValue
+from core import catalogue
 from core.errors import Conflict
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,51 @@ class Tables:
         for field in collection.through_fields:
             self._drop_table(field.through)
         self._drop_table(collection.table)
+
+    def complete(self, collection: CollectionDef) -> None:
+        """Add what is missing, where somebody else has dropped it; make wrong indexes anew."""
+        found = catalogue.read()
+        here = found.get(collection.table)
+        stored = [(field, field.column) for field in collection.stored_fields]
+        if here is None:
+            self.editor.create_model(self._model(collection.table, stored))
+            self._flush()
+        else:
+            columns = {field.id: (field, column) for field, column in stored if column in here.columns}
+            for field, column in stored:
+                if column not in here.columns:
+                    self._add(collection, columns, field)
+            self._restore_keys(collection, here)
+            self._drop_wrong_indexes(collection, here)
+        for field in collection.through_fields:
+            if field.through not in found:
+                self._create_through(collection, field, field.through)
+            else:
+                self._index_through(field.through, field.id, None, keep=found[field.through].indexes)
+        self._sync_indexes(collection)
+        if search_index.is_kept(collection):
+            search_index.drop(collection)
+            search_index.create(collection)
+            search_index.fill(collection)
+
+    def _restore_keys(self, collection: CollectionDef, here: catalogue.Table) -> None:
+        known = {key.column for key in here.keys}
+        missing = [field for field in collection.stored_fields if field.target and field.column in here.columns]
+        missing = [field for field in missing if field.column not in known]
+        if not missing:
+            return
+        model = self._model(collection.table, [(field, field.column) for field in collection.stored_fields])
+        if self.vendor == "sqlite":
+            self.editor._remake_table(model)  # type: ignore[attr-defined]
+        else:
+            for field in missing:
+                column = model._meta.get_field(tables.attribute(field))
+                self.editor.execute(self.editor._create_fk_sql(model, column, "_fk_%(to_table)s_%(to_column)s"))  # type: ignore[attr-defined]
+
+    def _drop_wrong_indexes(self, collection: CollectionDef, here: catalogue.Table) -> None:
+        for name, index in indexes.wanted(collection, self.vendor, trigrams=True).items():
+            if name in here.indexes and here.indexes[name] != index.in_catalogue():
+                self._drop_index(name)
 
     # -- a change -----------------------------------------------------------
     def alter(self, old: CollectionDef, new: CollectionDef) -> None:
@@ -283,9 +329,11 @@ class Tables:
         self._flush()
         self._index_through(name, field.id if name == field.through else name, None)
 
-    def _index_through(self, table: str, stem: str, former: str | None) -> None:
+    def _index_through(self, table: str, stem: str, former: str | None, *, keep: Container[str] = ()) -> None:
         """One entry per pair, in order; and the way back. ``former`` is the stem to take the names from."""
         for suffix in ("source", "target"):
+            if f"rel_{stem}_{suffix}" in keep:
+                continue
             if former is not None:
                 self.editor.execute(f"DROP INDEX {quote(f'rel_{former}_{suffix}')}")
             columns = "source_id, position" if suffix == "source" else "target_id, source_id"

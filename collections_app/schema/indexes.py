@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from collections_app import dialects
 from collections_app.schema.definition import CollectionDef, Field
+from core.catalogue import Index
 
 OWNED = re.compile(r"(ix|uq|tg)_[0-9a-z]+_[0-9a-f]{10}")
 
@@ -24,6 +25,10 @@ class Wanted:
     fields: tuple[Field, ...]
     unique: bool = False
     trigram: bool = False
+
+    def in_catalogue(self) -> Index:
+        """What the database says of it, once it is made."""
+        return Index(("",) if self.trigram else tuple(field.column for field in self.fields), self.unique, True)
 
     def create_sql(self, table: str, vendor: str) -> str:
         quote = dialects.quote

@@ -70,6 +70,20 @@ def fill(collection: CollectionDef) -> None:
         dialect.executemany(insert, [_row(row[0], row[1:]) for row in rows])
 
 
+def count_stale(collection: CollectionDef) -> int:
+    """How many records have other texts than those that are indexed. Reads all of them."""
+    columns = [f"r.{dialects.quote(collection.by_id[field_id].column)}" for field_id in collection.search]
+    kept = [f"s.{field_id}" for field_id in collection.search]
+    cursor = dialects.current().execute(
+        f"SELECT r.id, {', '.join(columns + kept)} FROM {dialects.quote(collection.table)} AS r"
+        f" JOIN {texts(collection)} AS s ON s.id = r.id"
+    )
+    count, half = 0, len(columns)
+    while rows := cursor.fetchmany(_BATCH):
+        count += sum(_row(row[0], row[1 : 1 + half])[1:] != tuple(row[1 + half :]) for row in rows)
+    return count
+
+
 def put(collection: CollectionDef, records: Iterable[Mapping[str, Any]]) -> None:
     """Index these records, in place of what was there of them."""
     names = collection.field_names(collection.search)

@@ -7,7 +7,7 @@ other data (an index, a permission); none removes a value that somebody stored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from django.db import Error
@@ -46,16 +46,17 @@ def register(name: str, check: Check) -> None:
 
 def find() -> list[Problem]:
     """All problems, in the order in which they are best repaired."""
-    return [problem for name, check in _checks.items() for problem in _asked(name, check)]
-
-
-def _asked(name: str, check: Check) -> Iterator[Problem]:
-    try:
-        yield from check()
-    except (Error, DomainError) as fault:
-        # Where tables are missing, no more can be found out; that they are missing is told by another check.
-        logger.debug("the check of %s ended early", name, exc_info=True)
-        yield Problem(f"The {name} could not be looked at: {str(fault).strip() or type(fault).__name__}")
+    found: list[Problem] = []
+    for name, check in _checks.items():
+        try:
+            found.extend(check())
+        except (Error, DomainError) as fault:
+            logger.debug("the check of %s ended early", name, exc_info=True)
+            if not any(problem.kind for problem in found):  # else that says why
+                found.append(
+                    Problem(f"The {name} could not be looked at: {str(fault).strip() or type(fault).__name__}")
+                )
+    return found
 
 
 def repair(report: Callable[[Problem, str], None]) -> list[Problem]:
@@ -63,16 +64,21 @@ def repair(report: Callable[[Problem, str], None]) -> list[Problem]:
 
     ``report`` is told of each problem that was gone about, with why it could not be repaired, or nothing.
     """
-    tried: set[str] = set()
+    tried: set[tuple[str, str]] = set()
     for _ in range(_ROUNDS):
         problems = find()
-        fresh = [problem for problem in problems if problem.repair and problem.sentence not in tried]
+        fresh = [problem for problem in problems if problem.repair and _attempt(problem) not in tried]
         if not fresh:
             return problems
         for problem in fresh:
-            tried.add(problem.sentence)
+            tried.add(_attempt(problem))
             report(problem, _repaired(problem))
     return find()
+
+
+def _attempt(problem: Problem) -> tuple[str, str]:
+    """What is wrong, and how it would be mended: a second way may be open where the first was not enough."""
+    return problem.sentence, getattr(getattr(problem.repair, "func", problem.repair), "__name__", "")
 
 
 def _repaired(problem: Problem) -> str:

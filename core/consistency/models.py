@@ -13,6 +13,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.core.management.sql import emit_post_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, connection, models, router, transaction
+from django.db.migrations import CreateModel
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -31,29 +32,29 @@ def check() -> Iterator[Problem]:
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed and not model._meta.proxy and router.allow_migrate_model(DEFAULT_DB_ALIAS, model)
     ]
-    missing = [model for model in ours if model._meta.db_table not in found]
-    is_empty = MigrationRecorder.Migration._meta.db_table not in found and len(missing) == len(ours)
-    for model in missing:
-        table = model._meta.db_table
-        repair = _migrate if is_empty else partial(_create_table, model)
-        yield Problem(f"The table {table!r} is missing.", repair, "table", table)
-    incomplete = bool(missing)
+    unapplied = _unapplied()
+    waiting = {migration.app_label for migration in unapplied if not _is_there(migration, found)}
     for model in ours:
-        if model not in missing:
-            for problem in _of_model(model, found[model._meta.db_table]):
-                incomplete = incomplete or bool(problem.kind)
-                yield problem
-    if not incomplete:
-        yield from _migrations()
+        table = model._meta.db_table
+        if table not in found:
+            repair = _migrate if model._meta.app_label in waiting else partial(_create_table, model)
+            yield Problem(f"The table {table!r} is missing.", repair, "table", table)
+    for model in ours:
+        if model._meta.db_table in found:
+            yield from _of_model(model, found[model._meta.db_table], model._meta.app_label in waiting)
+    if found:
+        for migration in unapplied:
+            repair = partial(_note, migration.app_label, migration.name) if _is_there(migration, found) else _migrate
+            yield Problem(f"The migration {migration.app_label}.{migration.name} is not noted as applied.", repair)
 
 
-def _of_model(model: Model, table: Table) -> Iterator[Problem]:
+def _of_model(model: Model, table: Table, is_waiting: bool) -> Iterator[Problem]:
     name = model._meta.db_table
-    columns = {field.column: field for field in model._meta.local_concrete_fields}
+    columns: dict[str, Any] = {str(field.column): field for field in model._meta.local_concrete_fields}
     for column in sorted(columns.keys() - table.columns.keys()):
         yield Problem(
             f"The column {column!r} of the table {name!r} is missing.",
-            partial(_add_column, model, columns[column]),
+            _migrate if is_waiting else partial(_add_column, model, columns[column]),
             "column",
             f"{name}.{column}",
         )
@@ -81,7 +82,7 @@ def _plain_indexes(model: Model) -> Iterator[tuple[list[Any], bool, Any]]:
             continue
         if field.unique:
             yield [field], True, partial(_add_unique, model, [field])
-        elif field.db_index:
+        elif getattr(field, "db_index", False):
             yield [field], False, partial(_add_index, model, models.Index(fields=[field.name], name=_name(field)))
     for names in meta.unique_together:
         fields = [meta.get_field(name) for name in names]
@@ -109,21 +110,18 @@ def _name(field: Any) -> str:
     return f"{field.model._meta.db_table}_{field.column}"[:24] + "_again"
 
 
-def _migrations() -> Iterator[Problem]:
+def _unapplied() -> list[Any]:
     executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    for migration, _ in plan:
-        yield Problem(
-            f"The migration {migration.app_label}.{migration.name} has not been applied, though its tables are "
-            "there." if _has_tables(migration) else
-            f"The migration {migration.app_label}.{migration.name} has not been applied.",
-            partial(_note, migration.app_label, migration.name) if _has_tables(migration) else _migrate,
-        )  # fmt: skip
+    return [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
 
 
-def _has_tables(migration: Any) -> bool:
-    """Whether it makes tables that are there, and nothing of ours is missing: only the note of it is."""
-    return any(type(operation).__name__ == "CreateModel" for operation in migration.operations)
+def _is_there(migration: Any, found: dict[str, Table]) -> bool:
+    """Whether only the note of it is missing: it makes tables and does nothing else, and they are there."""
+    return bool(migration.operations) and all(
+        isinstance(operation, CreateModel)
+        and operation.options.get("db_table", f"{migration.app_label}_{operation.name_lower}") in found
+        for operation in migration.operations
+    )
 
 
 def _note(app: str, name: str) -> None:
@@ -150,7 +148,7 @@ def _add_column(model: Model, field: Any) -> None:
 
 def _add_unique(model: Model, fields: list[Any]) -> None:
     with connection.schema_editor() as editor:
-        editor.execute(editor._create_unique_sql(model, fields))
+        editor.execute(editor._create_unique_sql(model, fields))  # type: ignore[attr-defined]
 
 
 def _add_index(model: Model, index: models.Index) -> None:
