@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from core import clock
-from core.errors import BadRequest, Conflict, ValidationFailed
+from core.errors import BadRequest, Conflict, NotFound, ValidationFailed
 from settings_app import services as settings
 from settings_app.themes import keys, selectors
 from settings_app.themes.models import Theme, ThemeSetting
@@ -88,7 +88,10 @@ def activate(theme_id: str, *, by: str) -> Theme:
 def _locked(theme_id: str) -> Theme:
     """The theme, which holds still until the transaction ends."""
     found = selectors.find(theme_id, admin=True)
-    return Theme.objects.select_for_update().get(pk=found.pk)
+    held = Theme.objects.select_for_update().filter(pk=found.pk).first()
+    if held is None:  # deleted between the two
+        raise NotFound(selectors.NOT_FOUND)
+    return held
 
 
 def _change(theme: Theme, given: Mapping[str, Any]) -> None:
