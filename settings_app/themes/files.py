@@ -46,6 +46,9 @@ def _answer(request: HttpRequest, text: str, media_type: str) -> HttpResponseBas
     return get_conditional_response(request, etag=etag, response=response) or response
 
 
+for _view in (variables, custom):
+    _view.open_in_maintenance = True  # type: ignore[attr-defined]  # the page to sign in at looks as ever
+
 FILES: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
     "theme.css": variables,
     "theme-custom.css": custom,
