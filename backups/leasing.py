@@ -24,7 +24,7 @@ from core.errors import Conflict, ServiceUnavailable
 from core.restored import Restoration
 
 LEASE = timedelta(seconds=60)
-RENEWED = 5.0  # seconds between two renewals
+RENEWED = 2.0  # seconds between two renewals
 WAITING = timedelta(minutes=15)  # that one which was asked for waits for somebody to begin
 INTERRUPTED = "It was interrupted: the process that made it died, or lost the database."
 NOBODY = "Nobody began it: no server or worker was running."
