@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as dc_field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 from django.utils.http import http_date
@@ -221,19 +221,26 @@ def whole(
 
 def _headers(found: Found, etag: str, *, download: bool) -> dict[str, str]:
     row = found.row
-    inline = not download and (row.mime in _SHOWN or row.mime.startswith(_PLAYED))
-    mime = "application/octet-stream" if row.mime in _RUN else row.mime
+    return dict(_headers_of(row.mime, row.original_name, row.created, etag, found.is_open, download))
+
+
+@lru_cache(maxsize=1000)
+def _headers_of(
+    mime: str, original_name: str, created: datetime, etag: str, is_open: bool, download: bool
+) -> Mapping[str, str]:
+    inline = not download and (mime in _SHOWN or mime.startswith(_PLAYED))
+    kind = "application/octet-stream" if mime in _RUN else mime
     return {
-        "Content-Type": f"{mime}; charset=utf-8" if mime.startswith("text/") else mime,
-        "Content-Disposition": disposition("inline" if inline else "attachment", row.original_name),
+        "Content-Type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
+        "Content-Disposition": disposition("inline" if inline else "attachment", original_name),
         "Content-Security-Policy": POLICY,
         "X-Content-Type-Options": "nosniff",
         # Pages of other sites show them too: whoever has no token gets none, and cookies stay at home (SameSite).
         "Cross-Origin-Resource-Policy": "cross-origin",
         # A name never means other bytes; but who may have them can change.
-        "Cache-Control": "public, max-age=3600" if found.is_open else "private, no-cache",
+        "Cache-Control": "public, max-age=3600" if is_open else "private, no-cache",
         "ETag": etag,
-        "Last-Modified": http_date(row.created.timestamp()),
+        "Last-Modified": http_date(created.timestamp()),
         "Vary": "Authorization, Cookie",
     }
 

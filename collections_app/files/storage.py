@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
-from django.core.files.storage import DEFAULT_STORAGE_ALIAS, FileSystemStorage, default_storage, storages
+from django.core.files.storage import FileSystemStorage, default_storage, storages
 
 from core.errors import ServiceUnavailable
 from core.parts import PIECE, Part
 
 _INCOMING = ".incoming"
+_PLAIN = re.compile(r"[0-9a-z]+(?:/[0-9a-z]+)*(?:\.[0-9a-z]+)?(?:/[0-9a-z]+\.[0-9a-z]+)?")
 AWAY = "The storage of files does not answer, or is full. Please try again."
 
 logger = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ def current() -> Storage:
 
 def is_local() -> bool:
     """Whether files are opened here and now, and no other server is asked for them."""
-    return isinstance(storages[DEFAULT_STORAGE_ALIAS], LocalStorage)
+    return isinstance(storages["default"], LocalStorage)
 
 
 class LocalStorage(FileSystemStorage):
@@ -67,26 +70,37 @@ class LocalStorage(FileSystemStorage):
 
     def new(self, path: str, file: IO[bytes]) -> None:
         target, beside = Path(self.path(path)), Path(self.path(f"{_INCOMING}/{secrets.token_hex(16)}"))
-        for folder in (target.parent, beside.parent):
-            folder.mkdir(parents=True, exist_ok=True)
         try:
+            for folder in (target.parent, beside.parent):
+                folder.mkdir(parents=True, exist_ok=True)
             with beside.open("xb") as written:
                 file.seek(0)
                 shutil.copyfileobj(file, written, PIECE)
                 written.flush()
                 os.fsync(written.fileno())
             beside.replace(target)
-        except OSError as fault:
-            beside.unlink(missing_ok=True)
-            logger.warning("the storage of files: %s", fault)
-            raise ServiceUnavailable(AWAY) from fault
-        except BaseException:
-            beside.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        except BaseException as fault:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            if isinstance(fault, OSError):
+                raise away(fault) from fault
             raise
-        _sync_folder(target.parent)
 
     def pieces(self, path: str, start: int, stop: int) -> Iterator[bytes]:
-        return Part(open(self.path(path), "rb", buffering=0), start, stop)
+        try:
+            return Part(FileIO(self._place(path)), start, stop)
+        except FileNotFoundError:
+            raise
+        except OSError as fault:
+            raise away(fault) from fault
+
+    def size(self, path: str) -> int:
+        return os.stat(self._place(path)).st_size
+
+    def _place(self, path: str) -> str:
+        """Where the file is: quickly for the paths that are ours, and with all of Django's caution for others."""
+        return f"{self.location}/{path}" if _PLAIN.fullmatch(path) else str(self.path(path))
 
     def walk(self) -> Iterator[tuple[str, datetime]]:
         return self._walk("")
@@ -102,15 +116,32 @@ class LocalStorage(FileSystemStorage):
     def tidy(self, before: datetime) -> None:
         for path, written in self._walk(_INCOMING):
             if written < before:
-                self.remove(path)
+                with suppress(ServiceUnavailable):  # the log has it; the others go
+                    self.remove(path)
 
     def remove(self, path: str) -> None:
-        Path(self.path(path)).unlink(missing_ok=True)
+        try:
+            Path(self.path(path)).unlink(missing_ok=True)
+        except OSError as fault:
+            raise away(fault) from fault
 
     def remove_folder(self, path: str) -> None:
-        folder = Path(self.path(path))
-        if folder.is_dir():
-            shutil.rmtree(folder, ignore_errors=False)
+        try:
+            shutil.rmtree(self.path(path), onerror=_unless_gone)
+        except OSError as fault:
+            raise away(fault) from fault
+
+
+def away(fault: OSError) -> ServiceUnavailable:
+    """What a client is told of a fault of the disk; the log has the rest."""
+    logger.warning("the storage of files: %s", fault)
+    return ServiceUnavailable(AWAY)
+
+
+def _unless_gone(action: object, path: str, fault: Any) -> None:
+    """Raise what came in the way of a removal, but that somebody else was quicker is none."""
+    if not isinstance(fault[1], FileNotFoundError):
+        raise fault[1]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -206,11 +206,10 @@ def _plain(picture: Image.Image, how: str) -> Image.Image:
 def _fitted(picture: Image.Image, width: int, height: int, mode: str) -> Image.Image:
     """In the size that is wanted; nothing larger than the thumb is made on the way, however narrow the picture."""
     if mode == "f" or not (width and height):
-        size, part = _scaled(picture.size, (width, height), mode), (0.0, 0.0, *map(float, picture.size))
-    else:
-        scale = max(width / picture.width, height / picture.height)
-        across, down = min(width / scale, picture.width), min(height / scale, picture.height)
-        left = (picture.width - across) / 2
-        top = {"t": 0.0, "b": picture.height - down}.get(mode, (picture.height - down) / 2)
-        size, part = (width, height), (left, top, left + across, top + down)
-    return picture.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=2.0)
+        return picture.resize(_scaled(picture.size, (width, height), mode), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    scale = max(width / picture.width, height / picture.height)
+    across, down = min(width / scale, picture.width), min(height / scale, picture.height)
+    left = (picture.width - across) / 2
+    top = {"t": 0.0, "b": picture.height - down}.get(mode, (picture.height - down) / 2)
+    part = (left, top, left + across, top + down)
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=part, reducing_gap=2.0)
