@@ -11,7 +11,7 @@ from django.db import connection
 
 from collections_app import dialects, rules
 from collections_app.dialects import quote
-from collections_app.files import removal
+from collections_app.files import sweeping
 from collections_app.jobs import files as job_files
 from collections_app.models import Event, EventLogState, FileUse, Job
 from collections_app.schema import registry
@@ -89,11 +89,15 @@ def _can_load(load: Any, value: Any) -> bool:
 
 def check_files() -> Iterator[Problem]:
     """Files against their rows, and rows against the records that have them."""
-    report = removal.sweep(dry_run=True)
+    report = sweeping.sweep(dry_run=True)
     for name in report.without_bytes:
         yield Problem(f"The file {name!r} is missing in the storage. Restore it, or take it from its record.")
     for path in report.without_row:
         yield Problem(f"The file {path!r} belongs to nobody. 'manage.py sweep_files' removes it.")
+    for use in report.not_named:
+        yield Problem(f"A file is kept for a record that does not name it: {use}. 'manage.py sweep_files' lets it go.")
+    for value in report.not_kept:
+        yield Problem(f"A record names a file that is not its own, or not there: {value}. Set it anew.")
     snapshot = registry.load()
     gone = set(FileUse.objects.values_list("collection_id", flat=True).distinct()) - snapshot.by_id.keys()
     for collection_id in sorted(gone):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from accounts import tokens
 from accounts.models import User
-from collections_app.files import facts, removal, storage
+from collections_app.files import facts, removal, storage, sweeping
 from collections_app.models import FileUse, StoredFile
 from collections_app.tests.threads import STRESS
 from tests import chromium
@@ -118,7 +118,7 @@ def test_a_server_killed_during_uploads_loses_no_file_and_leaves_none(
                 if record not in uploader.unsure:
                     assert FileUse.objects.filter(record_id=record, file__name=name, file__sha256=digest).exists()
     monkeypatch.setattr(removal, "STAGED_FOR", timedelta(0))
-    report = removal.sweep()
+    report = sweeping.sweep()
     assert report.without_bytes == []
     kept = {row.name: row for row in StoredFile.objects.all()}
     assert {row.state for row in kept.values()} == {State.KEPT}

@@ -13,11 +13,12 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from PIL import Image
 
-from collections_app.files import facts, removal, serving, sniffing, staging, storage, thumbs
+from collections_app.files import facts, removal, serving, sniffing, staging, storage, sweeping, thumbs
 from collections_app.files.tests.conftest import picture, upload
-from collections_app.models import StoredFile
+from collections_app.models import FileUse, StoredFile
 from core import clock
 from core.errors import ServiceUnavailable
 
@@ -354,7 +355,7 @@ def test_a_sweep_finds_bytes_without_rows_and_rows_without_bytes(
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(b"stray")
     young = stored()
-    assert removal.sweep().without_row == [] and stored() == young  # they may be about to get their row
+    assert sweeping.sweep().without_row == [] and stored() == young  # they may be about to get their row
     for found in root.rglob("*"):
         if found.is_file():
             utime(found, (0, 0))
@@ -366,6 +367,46 @@ def test_a_sweep_finds_bytes_without_rows_and_rows_without_bytes(
     assert stored() == before
     call_command("sweep_files")
     assert stored() == [facts.path_of(names[1])]
+
+
+@pytest.mark.engine
+def test_a_sweep_holds_records_against_what_is_kept_for_them(
+    make_collection: Any, records: Any, as_user: Any, admin: Any, stored: Any, settings: Any, capsys: Any
+) -> None:
+    made = make_collection("things", title="text", file="file", papers={"type": "file", "file": {"max_files": 3}})
+    client, url = as_user(admin), "/api/v1/collections/things/records"
+
+    def new(**given: Any) -> Any:
+        return client.post(url, given, format="multipart").json()
+
+    whole, lost, idle = (new(file=upload(b"x"), papers=[upload(b"1"), upload(b"2")]) for _ in range(3))
+    stranger = Path(settings.MEDIA_ROOT, "mine", "notes.txt")
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"not ours")
+    utime(stranger, (0, 0))
+    orphan = staging.announce(sniffing.inspect(BytesIO(b"x"), "x.txt"), "x.txt", "")
+    storage.current().new(facts.path_of(orphan.name), BytesIO(b"x"))
+    StoredFile.objects.filter(pk=orphan.pk).update(state=StoredFile.State.KEPT)
+    FileUse.objects.filter(record_id=lost["id"], file__name=lost["file"]).delete()
+    table = made.json()["id"] if hasattr(made, "json") else made.id
+    with connection.cursor() as cursor:  # as only somebody else can write
+        cursor.execute(f"UPDATE c_{table} SET papers = NULL WHERE id = %s", [idle["id"]])
+    young = stored()
+    sweeping.sweep()
+    assert stored() == young and FileUse.objects.count() == 8  # they may be about to fit together
+    StoredFile.objects.update(since=clock.now() - timedelta(hours=2))
+    call_command("sweep_files", "--dry-run")
+    told = capsys.readouterr().out
+    assert stored() == young and "to remove, because nobody has them: 1" in told
+    assert "do not name them: 2\n" in told and f"things/{idle['id']} papers {idle['papers'][0]}" in told
+    assert f"not there: 1\n  things/{lost['id']} file {lost['file']}" in told
+    assert "none of ours: 1\n  mine/notes.txt" in told
+    report = sweeping.sweep()
+    assert report.removed == 3 and report.foreign == ["mine/notes.txt"] and stranger.exists()
+    gone = {facts.path_of(name) for name in (orphan.name, *idle["papers"])}
+    assert set(young) - set(stored()) == gone  # what a record names stays, also where it is not kept for it
+    assert client.get(f"{url}/{whole['id']}").json()["papers"] == whole["papers"]
+    assert sweeping.sweep().removed == 0
 
 
 @pytest.mark.engine

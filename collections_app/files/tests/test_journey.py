@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -173,3 +175,36 @@ def test_bulk_and_batch_take_names_only_and_keep_step(
     assert client.post(f"{records}/bulk-delete", {"record_ids": [one, two]}, format="json").json()["success"] == 2
     removal.remove_due()
     assert FileUse.objects.count() == 0 and len(stored()) == 1
+
+
+def test_a_disk_that_is_full_or_does_not_let_go_is_503_and_what_is_gone_is_gone(
+    make_collection: Any, as_user: Any, admin: Any, stored: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection("posts", photo=PHOTO)
+    client, records = as_user(admin), "/api/v1/collections/posts/records"
+
+    def full(*given: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("pathlib.Path.mkdir", "os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full)
+            for url, body in ((records, {"photo": upload(picture())}), ("/api/v1/files", {"file": upload(picture())})):
+                refused = client.post(url, body, format="multipart")
+                assert refused.status_code == 503 and refused["Retry-After"]
+    assert stored() == [] and not StoredFile.objects.exists()
+    made = client.post(records, {"photo": upload(picture())}, format="multipart").json()
+    assert client.get(f"/api/v1/files/posts/{made['id']}/{made['photo']}?thumb=20x20").status_code == 200
+    client.delete(f"{records}/{made['id']}")
+    kept, unlink = stored(), os.unlink
+
+    def two_at_once(path: Any, *given: Any, **more: Any) -> None:
+        unlink(path, *given, **more)
+        unlink(path, *given, **more)  # which the other process has done meanwhile
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", full)
+        assert removal.remove_due() == 0 and stored() == kept
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", two_at_once)
+        assert removal.remove_due() == 1 and stored() == [] and not StoredFile.objects.exists()

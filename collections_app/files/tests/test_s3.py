@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from collections_app.files import removal, storage
+from collections_app.files import removal, storage, sweeping
 from collections_app.files.tests.conftest import picture, upload
 from collections_app.models import StoredFile
 from core.errors import ServiceUnavailable
@@ -86,7 +86,7 @@ def test_what_the_bucket_has_lost_is_not_found_and_told_by_the_sweep(
     default_storage.bucket.objects.all().delete()
     url = f"/api/v1/files/photos/{made['id']}/{made['photo']}"
     assert client.get(url).status_code == 404 and client.get(f"{url}?thumb=20x20").status_code == 404
-    assert removal.sweep().without_bytes == [made["photo"]]
+    assert sweeping.sweep().without_bytes == [made["photo"]]
 
 
 def test_a_bucket_that_is_away_keeps_nothing_and_loses_nothing(
