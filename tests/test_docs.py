@@ -73,7 +73,10 @@ class Known(dict[str, str]):
         return found[1] or found[2]
 
     def learn(self, answer: Any) -> None:
-        if answer.streaming or answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
+        if answer.streaming:
+            answer.close()
+            return
+        if answer.status_code >= 300 or "json" not in answer.get("Content-Type", ""):
             return
         body = answer.json()
         if not isinstance(body, dict):

@@ -11,9 +11,10 @@ import io
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
+from weakref import WeakSet
 
 import orjson
 
@@ -89,23 +90,23 @@ class _Turn:
     """
 
     _lock = threading.Lock()
-    _under_way: ClassVar[list[_Turn]] = []
+    _under_way: ClassVar[WeakSet[_Turn]] = WeakSet()  # what nobody holds any more is over too
 
     def __init__(self, caller: str, kind: str) -> None:
         self._caller, self._kind = caller, kind
         with self._lock:
-            others = self._under_way
+            others = set(self._under_way)
             if (
                 len(others) >= AT_ONCE
                 or sum(other._caller == caller for other in others) >= AT_ONCE_OF_ONE
                 or (kind == "xlsx" and sum(other._kind == kind for other in others) >= AT_ONCE_OF_EXCEL)
             ):
                 raise ServiceUnavailable("Too many exports are under way. Please try again later.", retry_after=10)
-            others.append(self)
+            self._under_way.add(self)
 
     def close(self) -> None:
-        with self._lock, suppress(ValueError):
-            self._under_way.remove(self)
+        with self._lock:
+            self._under_way.discard(self)
 
 
 class _Source:

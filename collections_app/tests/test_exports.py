@@ -195,7 +195,7 @@ def test_only_so_many_exports_are_under_way_at_once(
     for _ in range(exports.AT_ONCE + 1):
         exported(anonymous, "yaml", status=404)
         exported(anonymous, "csv", "?sort=nothing", status=400)
-    assert exports._Turn._under_way == []
+    assert not exports._Turn._under_way
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "xlsx"])
