@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import localtime, strftime, time
+from time import localtime, monotonic, strftime, time
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from django.conf import settings
 from core import clock, json, metrics
 
 PAUSE_SECONDS = 0.5  # an entry is written at most this much later
+QUIET_SECONDS = 60.0  # until it is said again that entries can't be kept
 MOST = 20_000  # lines that wait; whoever reads our output may be slow
 
 logger = logging.getLogger("access")
@@ -90,7 +91,7 @@ class _Queue:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._entries: deque[Any] = deque()
-        self._lost = 0
+        self._lost, self._quiet_until = 0, 0.0
         self._thread: threading.Thread | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
 
@@ -138,7 +139,9 @@ class _Queue:
             self._keeper.write(entries, lost)
         except Exception as fault:  # noqa: BLE001 - the next ones may be kept
             _dropped.labels(self._keeper.name).inc(len(entries))
-            logger.warning("%d requests were not noted (%s): %s", len(entries), self._keeper.name, fault)
+            if monotonic() >= self._quiet_until:
+                self._quiet_until = monotonic() + QUIET_SECONDS
+                logger.warning("requests are not noted (%s): %s", self._keeper.name, fault)
 
 
 def _write_lines(entries: Sequence[Entry], lost: int) -> None:

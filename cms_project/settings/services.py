@@ -38,6 +38,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "socket_timeout": 10, "max_retries": 1}
 CELERY_BEAT_SCHEDULER = "cms_project.celery:Rounds"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a worker holds in reserve no other can take
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # its log is ours, in the same form and without secrets
 CELERY_APP = "cms_project.celery.app"  # loaded by whoever has something to say to it
 
 RATE_LIMIT_ENABLED = read(flag, ENV != "development", "RATE_LIMIT_ENABLED")
