@@ -44,7 +44,10 @@ class BackupsView(CheckedView, GenericAPIView[Any]):
 
     @property
     def parameters(self) -> frozenset[str]:  # type: ignore[override]
-        return frozenset(self._wanted()._declared_fields)
+        making, listing = (
+            frozenset(one._declared_fields) for one in (NewBackupQuerySerializer, BackupsQuerySerializer)
+        )
+        return {"POST": making, "GET": listing, "HEAD": listing}.get(str(self.request.method), making | listing)
 
     @extend_schema(
         "backups_list", request=None, parameters=[BackupsQuerySerializer], responses={200: documents.BACKUPS}
@@ -64,9 +67,6 @@ class BackupsView(CheckedView, GenericAPIView[Any]):
         if in_background:
             return Response(backup_json(services.request(by, **given)), status=202)
         return Response(backup_json(services.create(by, origin=Backup.Origin.REQUEST, **given)))
-
-    def _wanted(self) -> type[StrictSerializer]:
-        return NewBackupQuerySerializer if self.request.method == "POST" else BackupsQuerySerializer
 
 
 class UploadSerializer(serializers.Serializer[Any]):

@@ -56,7 +56,13 @@ def test_lists_go_by_limit_and_offset(client: APIClient) -> None:
     assert len(set(names)) == 3
     for wrong in ("limit=0", "limit=101", "limit=x", "offset=-1"):
         assert client.get(f"{URL}?{wrong}").status_code == 422
-    assert client.get(f"{URL}?page=1").status_code == 400
+    for method, query, status in (
+        ("get", "page=1", 400),
+        ("get", "background=true", 400),
+        ("post", "limit=1", 400),
+        ("put", "background=true", 405),
+    ):
+        assert getattr(client, method)(f"{URL}?{query}").status_code == status, (method, query)
 
 
 def test_a_download_is_the_archive_and_can_be_taken_up_again(client: APIClient, shelf: Shelf) -> None:
