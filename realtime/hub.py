@@ -23,11 +23,12 @@ from collections_app.event_bell import Bell
 from collections_app.schema import registry
 from core import clock, database
 from core.errors import ServiceUnavailable
-from realtime import callers, frames, sight
+from realtime import callers, frames, jobs, sight
 from realtime.callers import Caller, Credential
 from realtime.costs import Cost
 from realtime.follower import BATCH, Follower, breathing
 from realtime.frames import Frame
+from realtime.jobs import JobWatch
 from realtime.sight import MEMORY, QUERY
 from realtime.subscriptions import Connection, Subscription
 from settings_app import seen
@@ -49,6 +50,7 @@ class Hub:
         self._connections: dict[Connection, set[Subscription]] = {}
         self._costs: dict[Connection, Cost] = {}
         self._turns: dict[Connection, asyncio.Lock] = {}  # one look into the past at a time
+        self._jobs = JobWatch(self)
         self._ringer = Bell(self._ring)
         self._is_rung = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,6 +88,9 @@ class Hub:
         is set when it begins, so ``connected`` can be sent first.
         """
         self._connections[subscription.connection].add(subscription)
+        if subscription.collection_id == jobs.JOBS:
+            self._jobs.add(subscription)
+            return
         subscription.position = self.position if after is None else after
         settled, newest = await self.in_thread(_ends)
         # Another process may be further ahead than we are, but not than the log.
@@ -273,6 +278,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._jobs.close()
         for follower in self._followers:
             await follower.close()
         for crew in (self._crew, self._past, self._asking):
@@ -316,9 +322,13 @@ def _changed(known: list[Caller]) -> list[tuple[Caller, Caller | None]]:
 
 
 def check(collection: str | None, query: str, caller: Caller) -> str | None:
-    """The id of the collection that is asked for. In a thread; raises what :func:`sight.check` does, and NotFound."""
+    """The id of the collection that is asked for, or of jobs, where no collection has that name. In a thread;
+    raises what :func:`sight.check` and :func:`jobs.check` do, and NotFound."""
 
     def unit(snapshot: Any) -> str | None:
+        if collection == jobs.NAME and jobs.NAME not in snapshot.by_name:
+            jobs.check(query, caller.principal)
+            return jobs.JOBS
         collection_id = None if collection is None else snapshot.get(collection).id
         sight.check(collection_id, query, caller.principal, snapshot)
         return collection_id

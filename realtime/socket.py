@@ -25,6 +25,7 @@ from realtime import frames, presence
 from realtime.callers import NOBODY
 from realtime.frames import Frame
 from realtime.hub import check
+from realtime.jobs import JOBS
 from realtime.listener import SocketListener
 from realtime.sse import event_id
 from realtime.subscriptions import Subscription
@@ -128,7 +129,8 @@ class Socket(SocketListener):
 
     async def _ping(self, said: Message) -> None:
         """``position``: with which all subscriptions may come back; None while one is told of the past."""
-        known = [self.hub.known_to(one) for one, _, _ in self._subscriptions.values()]
+        logged = [one for one, _, _ in self._subscriptions.values() if one.collection_id != JOBS]
+        known = [self.hub.known_to(one) for one in logged]
         told = [position for position in known if position is not None]
         position = None if len(told) < len(known) else min(told, default=self.hub.position)
         self._say({"type": "pong", "id": said.get("id"), "position": position})

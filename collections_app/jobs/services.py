@@ -109,6 +109,15 @@ def visible(principal: Principal) -> models.QuerySet[Job]:
     return found if principal.is_admin else found.filter(owner=principal.key)
 
 
+def is_visible(principal: Principal, job: Job) -> bool:
+    """Whether it is one of those that are :func:`visible`."""
+    if principal.is_anonymous:
+        return False
+    if principal.scope is not None:
+        return job.owner == principal.key and job.api_key == principal.scope.key_id
+    return principal.is_admin or job.owner == principal.key
+
+
 def get(principal: Principal, job_id: str) -> Job:
     """NotFound for one that is not theirs."""
     job = visible(principal).filter(pk=job_id).first() if "\x00" not in job_id else None

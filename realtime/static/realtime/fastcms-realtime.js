@@ -7,7 +7,7 @@
  *     feed.on('record.created', event => console.log(event.data.title))
  *
  * @typedef {'record.created' | 'record.updated' | 'record.deleted' | 'collection.created' | 'collection.updated'
- *   | 'collection.deleted' | 'user.joined' | 'user.left' | 'connected' | 'reset'} EventType
+ *   | 'collection.deleted' | 'job.updated' | 'user.joined' | 'user.left' | 'connected' | 'reset'} EventType
  *
  * @typedef {Object} LiveEvent
  * @property {EventType} type
@@ -44,7 +44,7 @@
 /** @type {EventType[]} */
 const TYPES = [
   'record.created', 'record.updated', 'record.deleted', 'collection.created', 'collection.updated',
-  'collection.deleted', 'user.joined', 'user.left', 'connected', 'reset',
+  'collection.deleted', 'job.updated', 'user.joined', 'user.left', 'connected', 'reset',
 ]
 const FIRST_DELAY = 1000
 const LONGEST_DELAY = 30000
