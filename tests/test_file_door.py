@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from accounts import tokens
@@ -13,6 +16,7 @@ from accounts.models import User
 from collections_app.files import tokens as file_tokens
 from collections_app.files.tests.conftest import picture, upload
 from collections_app.models import StoredFile
+from tests.server import SECRET_KEY, server
 from tests.two_ways import Request, TwoWays, stand_still
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -135,6 +139,56 @@ def test_what_takes_a_thread_is_for_django(ways: TwoWays, files: dict[str, str])
     assert ways.by_lane(ask(f"{mine}?token={token}", "stranger")).status == 200  # who sends a token means it
     assert ways.by_lane(ask(f"{files['photo']}?thumb=10x0")).status == 200 and ways.reached_django == before + 2
     assert ways.by_lane(ask(f"{files['photo']}?thumb=10x0")).status == 200 and ways.reached_django == before + 2
+
+
+class Reader:
+    """A client that asks for a file, and takes as much of the answer as it likes."""
+
+    def __init__(self, port: int, path: str, *headers: str) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(60)
+        self.socket.connect(("127.0.0.1", port))
+        lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", *headers]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def first(self) -> bytes:
+        """What comes first; the rest waits."""
+        return self.socket.recv(100)
+
+    def rest(self) -> bytes:
+        with self.socket:
+            return b"".join(iter(lambda: self.socket.recv(1_000_000), b""))
+
+
+def test_readers_that_take_nothing_hold_up_nobody(
+    make_collection: Any, as_user: Any, admin: User, settings: Any, tmp_path: Path
+) -> None:
+    settings.SECRET_KEY, settings.MEDIA_ROOT = SECRET_KEY, str(tmp_path / "files")
+    size, content = {"max_size": 50_000_000}, random.Random(1).randbytes(12_000_000)
+    make_collection("films", film={"type": "file", "file": size}, view_rule=None)
+    url = "/api/v1/collections/films/records"
+    made = as_user(admin).post(url, {"film": upload(content, "a.bin")}, format="multipart").json()
+    path = f"/api/v1/files/films/{made['id']}/{made['film']}"
+    by_django = "Accept: text/html"  # as whoever opens the address in a browser
+    with server(tmp_path) as running:
+        slow = [Reader(running.port, path, *([by_django] if number % 2 else [])) for number in range(24)]
+        begun = [reader.first() for reader in slow]
+        for headers in ([], [by_django]):
+            whole = Reader(running.port, path, *headers).rest()
+            assert whole.startswith(b"HTTP/1.1 200") and whole.endswith(content)
+            part = Reader(running.port, path, "Range: bytes=1000000-4999999", *headers).rest()
+            assert part.startswith(b"HTTP/1.1 206") and part.endswith(b"\r\n\r\n" + content[1_000_000:5_000_000])
+        for reader in slow[:12]:
+            reader.socket.close()
+        for reader, start in zip(slow[12:], begun[12:], strict=True):
+            assert (start + reader.rest()).endswith(b"\r\n\r\n" + content)
+        with httpx.Client(base_url=running.url, timeout=30) as client:  # one connection, whatever went before on it
+            for number in range(0, 12_000_000, 1_499_999):
+                got = client.get(path, headers={"Range": f"bytes={number}-{number + 200_000}"})
+                assert got.content == content[number : number + 200_001]
+                assert client.get(f"{url}/{made['id']}").status_code == 200
+        assert "Traceback" not in running.log.read_text() and "ERROR" not in running.log.read_text()
 
 
 def test_a_file_that_goes_is_gone_at_once(ways: TwoWays, files: dict[str, str]) -> None:

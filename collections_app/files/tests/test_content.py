@@ -388,9 +388,8 @@ def test_a_sweep_holds_records_against_what_is_kept_for_them(
     storage.current().new(facts.path_of(orphan.name), BytesIO(b"x"))
     StoredFile.objects.filter(pk=orphan.pk).update(state=StoredFile.State.KEPT)
     FileUse.objects.filter(record_id=lost["id"], file__name=lost["file"]).delete()
-    table = made.json()["id"] if hasattr(made, "json") else made.id
     with connection.cursor() as cursor:  # as only somebody else can write
-        cursor.execute(f"UPDATE c_{table} SET papers = NULL WHERE id = %s", [idle["id"]])
+        cursor.execute(f"UPDATE {made.table} SET papers = NULL WHERE id = %s", [idle["id"]])
     young = stored()
     sweeping.sweep()
     assert stored() == young and FileUse.objects.count() == 8  # they may be about to fit together
