@@ -20,6 +20,7 @@ from settings_app.models import CmsSetting
 from settings_app.registry import Setting
 from settings_app.values import Entry
 
+_WIDE = {"class": "vTextField"}
 RESET = "reset:"  # before a key: the field that sets it back to its default
 
 
@@ -74,21 +75,23 @@ class JSONText(forms.CharField):
 def _field(setting: Setting, entry: Entry) -> forms.Field:
     if setting.secret:
         shown = services.MASK if entry.is_set else ""
-        widget = forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password"})
+        widget = forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password", **_WIDE})
         return forms.CharField(label=setting.key, required=False, strip=False, widget=widget, initial=shown)
     common: dict[str, Any] = {"label": setting.key, "initial": entry.value}
     if setting.type == "boolean":
         return forms.BooleanField(required=False, **common)
     if setting.choices:
+        by_text = {str(choice): choice for choice in setting.choices}
         return forms.TypedChoiceField(
-            choices=[(choice, choice) for choice in setting.choices], coerce=type(setting.choices[0]), **common
+            choices=list(zip(by_text, by_text, strict=True)), coerce=by_text.__getitem__, **common
         )
     if setting.type in ("integer", "number"):
-        kind = forms.IntegerField if setting.type == "integer" else forms.FloatField
-        return kind(min_value=setting.least, max_value=setting.most, **common)
+        kind: Any = forms.IntegerField if setting.type == "integer" else forms.FloatField
+        found: forms.Field = kind(min_value=setting.least, max_value=setting.most, **common)
+        return found
     if setting.type == "json":
         return JSONText(**{**common, "initial": services.text(entry.value)})
-    return forms.CharField(required=False, max_length=setting.longest, **common)
+    return forms.CharField(required=False, max_length=setting.longest, widget=forms.TextInput(attrs=_WIDE), **common)
 
 
 @admin.register(CmsSetting)

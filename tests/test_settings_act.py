@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from accounts import declared, invites, mailing
@@ -219,3 +220,18 @@ def test_what_was_set_before_a_key_was_known_does_not_count_where_it_can_not_be(
     CmsSetting.objects.create(key="site_name", value={"a": 1}, category="custom", type="json")
     assert values.overrides(["api_rate_limit", "site_name"]) == {}
     assert values.get("site_name") == values.get("app_name")
+
+
+@pytest.mark.parametrize("key", ["max_upload_size", "max_file_size"])
+def test_either_limit_of_files_holds(key, admin, as_user, make_collection, settings, tmp_path):
+    settings.MEDIA_ROOT = str(tmp_path)
+    pictures = make_collection("pictures", file="file")
+    put(**{key: 10})
+    path = f"/api/v1/collections/{pictures.name}/records"
+    for size, status in ((10, 201), (11, 422)):
+        upload = SimpleUploadedFile("a.txt", b"x" * size)
+        answer = as_user(admin).post(path, {"file": upload}, format="multipart")
+        assert answer.status_code == status, answer.content
+    services.remove(key)
+    upload = SimpleUploadedFile("a.txt", b"x" * 11)
+    assert as_user(admin).post(path, {"file": upload}, format="multipart").status_code == 201
