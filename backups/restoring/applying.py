@@ -105,7 +105,7 @@ def now(path: Path, name: str, by: str) -> Done:
 
 
 def _engine(folder: Path) -> Restoring:
-    return postgresql.Restoring() if connection.vendor == "postgresql" else sqlite.Restoring(folder)
+    return postgresql.Restoring(folder) if connection.vendor == "postgresql" else sqlite.Restoring(folder)
 
 
 def _put_in_place(staged: Staged, engine: Restoring, *, at_start: bool) -> int:
@@ -213,7 +213,7 @@ def _forget_kept() -> None:
 def _finish(staged: Staged) -> None:
     """After the commit, as often as it takes: nothing of this changes what is restored."""
     _move_strays()
-    staging.cancel_quietly()
+    staging.remove()
 
 
 def _move_strays() -> None:

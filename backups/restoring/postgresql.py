@@ -52,13 +52,16 @@ def safety_copy() -> str:
 class Restoring:
     """One restore, step by step; before :meth:`swap` nothing of it can be seen."""
 
+    def __init__(self, folder: Path) -> None:
+        self._own = folder
+
     def load(self, folder: Path, found: Contents) -> None:
         """Load the dump into the schema ``restored``; BadArchive where it is none of ours."""
         if self._row("SELECT current_schema()") != LIVE:
             raise ServiceUnavailable(f"The tables have to be in the schema {LIVE}, where a backup's are too.")
         dump = folder / found.database.name
         self._install(_extensions_of(dump))
-        with tempfile.NamedTemporaryFile("w", dir=folder) as chosen:
+        with tempfile.NamedTemporaryFile("w", dir=self._own) as chosen:
             chosen.writelines(f"{line}\n" for line in _entries(dump))
             chosen.flush()
             _load(dump, chosen.name, self._before(), self._after())

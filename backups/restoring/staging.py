@@ -1,4 +1,8 @@
-"""A backup that waits to be put in place: unpacked in ``restore_staging``, and a marker beside it, written last."""
+"""A backup that waits to be put in place: unpacked in ``restore_staging``, with a marker that says what it is.
+
+The folder is made elsewhere, marker and all, and gets its name as one step; it goes the same way. So it is
+there, whole, or it is not.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,8 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +62,15 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
     """
     with alone(), workshop.folder(storage.folder()) as own:
         found = unpack(path, own, password)
-        os.sync()  # before the marker says that it is there
-        cancel_quietly()
         staged = Staged(
             ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40]
         )
-        own.joinpath("database").rename(staged.folder)
-        _forget(FAILED)
-        _write(MARKER, asdict(staged))
+        made = own / "database"
+        (made / MARKER).write_text(json.dumps(asdict(staged)))
+        os.sync()  # before it has the name by which it counts
+        _put_away(own)
+        made.rename(staged.folder)
+        _forget_failure()
     logger.info("%s is staged for restore by %s", name, by)
     return staged
 
@@ -88,7 +92,7 @@ def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
 
 def pending() -> Staged | None:
     """What waits to be put in place."""
-    found = _read(MARKER)
+    found = _read(f"{FOLDER}/{MARKER}")
     return Staged(**found) if found else None
 
 
@@ -107,7 +111,7 @@ def described(staged: Staged) -> Contents:
     sizes = {
         path.relative_to(staged.folder).as_posix(): path.stat().st_size
         for path in staged.folder.rglob("*")
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and not path.is_symlink() and path.name != MARKER
     }
     found = verifying.described(metadata, sizes)
     verifying.check_extracted(staged.folder, found)
@@ -120,20 +124,32 @@ def cancel() -> Staged:
         found = pending()
         if found is None:
             raise NotFound(NOTHING)
-        cancel_quietly()
+        remove()
     return found
 
 
-def cancel_quietly() -> None:
-    """The marker first: without it the folder is nothing."""
-    _forget(MARKER)
-    shutil.rmtree(storage.folder() / FOLDER, ignore_errors=True)
+def remove() -> None:
+    """What is staged is staged no more; whoever dies over it leaves what the next one sweeps."""
+    with workshop.folder(storage.folder()) as own:
+        _put_away(own)
+
+
+def _put_away(own: Path) -> None:
+    with suppress(FileNotFoundError):
+        (storage.folder() / FOLDER).rename(own / "given up")
+    _sync_folder()
 
 
 def failed(staged: Staged, why: str) -> None:
     """The restore came to nothing, and is not tried again."""
-    _write(FAILED, asdict(Failure(staged.backup_filename, why, clock.isoformat(clock.now()))))
-    cancel_quietly()
+    remove()  # first: it may be what has filled the disk
+    failure = Failure(staged.backup_filename, why, clock.isoformat(clock.now()))
+    try:
+        with workshop.folder(storage.folder()) as own:
+            (own / "failure").write_text(json.dumps(asdict(failure)))
+            workshop.place(own / "failure", storage.folder() / FAILED)
+    except (OSError, workshop.NoRoom) as fault:
+        logger.warning("why it came to nothing could not be written down: %s", fault)
 
 
 def check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -167,17 +183,13 @@ def _read(name: str) -> dict[str, Any] | None:
     return found
 
 
-def _write(name: str, content: dict[str, Any]) -> None:
-    target = storage.folder() / name
-    draft = target.with_name(f"{name}.draft")
-    draft.write_text(json.dumps(content))
-    workshop.place(draft, target)
+def _forget_failure() -> None:
+    (storage.folder() / FAILED).unlink(missing_ok=True)
+    _sync_folder()
 
 
-def _forget(name: str) -> None:
-    target = storage.folder() / name
-    target.unlink(missing_ok=True)
-    handle = os.open(target.parent, os.O_RDONLY)
+def _sync_folder() -> None:
+    handle = os.open(storage.folder(), os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
