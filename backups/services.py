@@ -157,16 +157,22 @@ def match_storage() -> None:
     )
     for name in sorted(stored.keys() - rows):
         size = storage.size(name)
-        if size is None or Backup.objects.filter(filename=name, status=Status.RUNNING).exists():
-            continue
-        created = moment_of(name) or stored[name]
-        backup = Backup(filename=name, origin=Origin.FOUND, status=Status.COMPLETED, created=created)
-        backup.size_bytes, backup.percent, backup.finished = size, 100, clock.now()
-        try:
-            with transaction.atomic():
-                backup.save(force_insert=True)
-        except IntegrityError:
-            continue  # its row came meanwhile
+        if size is not None:
+            _take_in(name, size, stored[name])
+
+
+def _take_in(name: str, size: int, written: datetime) -> None:
+    """Have a row say that this archive is there; not while its backup is under way."""
+    came = {"status": Status.COMPLETED, "size_bytes": size, "percent": 100, "finished": clock.now(), "error": ""}
+    known = Backup.objects.filter(filename=name, deleted=None)
+    if known.exclude(status=Status.RUNNING).update(**came) or known.exists():
+        return
+    backup = Backup(filename=name, origin=Origin.FOUND, created=moment_of(name) or written, **came)
+    try:
+        with transaction.atomic():
+            backup.save(force_insert=True)
+    except IntegrityError:
+        logger.info("backup %s has its row meanwhile", name)
 
 
 def _new(by: str, note: str, origin: str, with_files: bool) -> Backup:
@@ -284,6 +290,8 @@ def _answering_for(backup: Backup, *, resumes: bool = False) -> Iterator[None]:
 
 
 def _fail(backup: Backup, why: str) -> None:
+    if backup.status == Status.COMPLETED:
+        return  # its archive has its name, and who finds it later will say so
     backup.status, backup.error, backup.finished, backup.lease_until = Status.FAILED, why[:500], clock.now(), None
     Backup.objects.filter(pk=backup.pk, status=Status.RUNNING, begun=backup.begun).update(
         status=backup.status, error=backup.error, finished=backup.finished, lease_until=None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,15 @@ def folder() -> Path:
 
 def names() -> dict[str, datetime]:
     """All archives, with the time when they were written."""
-    return {path: written for path, written in current().walk() if NAME.fullmatch(path)}
+    store = _django()
+    if not isinstance(store, FileSystemStorage):
+        return {path: written for path, written in current().walk() if NAME.fullmatch(path)}
+    found = {}
+    for entry in os.scandir(folder()):  # not what is below: others work there
+        if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            with suppress(FileNotFoundError):  # it went away while we looked
+                found[entry.name] = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
+    return found
 
 
 def size(name: str) -> int | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 
 from backups import leasing, making, postgres_tools, services, snapshots, storage, workshop
 from backups.leasing import Lease, Lost
@@ -201,6 +202,38 @@ def test_an_archive_that_somebody_put_there_is_a_backup_and_one_that_is_gone_is_
     assert made.deleted is not None and made.deleted_by == ""
     services.tidy_rows()
     assert Backup.objects.count() == 2
+
+
+def test_one_whose_row_could_not_be_finished_is_found_by_its_archive(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = storage.put
+
+    def then_lose_the_database(*given: Any) -> None:
+        put(*given)
+        patched.setattr(QuerySet, "update", lost)
+
+    def lost(*given: Any, **more: Any) -> int:
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "put", then_lose_the_database)
+        with pytest.raises(ServiceUnavailable):
+            services.create("me")
+    row = Backup.objects.get()
+    assert row.status == "running" and shelf.names() == [row.filename]
+    lease_is_over()
+    services.tidy_rows()
+    row.refresh_from_db()
+    assert (row.status, row.created_by) == ("completed", "me") and row.size_bytes > 0
+
+
+def test_links_and_folders_are_no_backups(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    shelf.path("link.zip").symlink_to(tmp_path / "secret")
+    shelf.path("folder.zip").mkdir()
+    services.tidy_rows()
+    assert not Backup.objects.exists()
 
 
 def test_a_name_that_is_taken_gets_a_number(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
