@@ -36,6 +36,8 @@ class Sockets:
     def __init__(self, app: Application, front: Front) -> None:
         self._app, self._admission, self._access_log = app, front.admission, front.access_log
         self._maintenance = front.maintenance
+        self._open = 0
+        metrics.gauge("websockets", "WebSockets that are open, those of rooms too.", lambda: self._open)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         started = perf_counter()
@@ -53,7 +55,11 @@ class Sockets:
                 line = line_of(scope)
                 if line is not None:
                     line.notice_silence(GHOST_SECONDS)
-                await self._app(scope, receive, wire)
+                self._open += 1
+                try:
+                    await self._app(scope, receive, wire)
+                finally:
+                    self._open -= 1
         except Exception:
             if wire.is_gone:
                 return  # it went away while it was told something

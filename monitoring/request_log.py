@@ -14,7 +14,7 @@ from django.db import connections, router, transaction
 from core import clock, database
 from core.access_log import Entry
 from monitoring.models import LoggedRequest
-from settings_app import values
+from settings_app import seen, values
 from settings_app.registry import Setting, declare
 
 TASK = "monitoring.trim"
@@ -36,6 +36,8 @@ def declare_settings() -> None:
 
 def write(entries: Sequence[Entry], lost: int) -> None:
     """Add these to the table. In a thread of its own; its connection is closed again."""
+    if not seen.value(ROWS):
+        return
     rows = [
         (
             datetime.fromtimestamp(entry.at, UTC),

@@ -152,3 +152,9 @@ def test_long_and_odd_values_fit(committed_db: None) -> None:
     writing.join()
     noted = LoggedRequest.objects.get()
     assert len(noted.path) == 500 and noted.method == "PROPFINDAN" and len(noted.who) == 150
+
+
+def test_nothing_is_written_where_nothing_is_kept(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_log.seen, "value", lambda key: {request_log.ROWS: 0}[key])
+    request_log.write([Entry(time.time(), "GET", "/x", 200, 1.0, "r", "::1", "")], 0)
+    assert not LoggedRequest.objects.exists()
