@@ -33,7 +33,7 @@ def is_current(account: Account, password: str) -> bool:
         raise RateLimited(headers={"Retry-After": str(PAUSE_SECONDS)})
     if not passwords.is_right(account, password):
         return False
-    cache.delete(key)
+    _forget(key)
     return True
 
 
@@ -44,6 +44,15 @@ def mails_to(address: str, seconds: int) -> int:
 
 def _key(what: str, whose: str) -> str:
     return f"tries:{what}:{hashlib.sha256(whose.encode()).hexdigest()}"
+
+
+def _forget(key: str) -> None:
+    if not settings.RATE_LIMIT_ENABLED:
+        return
+    try:
+        cache.delete(key)
+    except Exception as fault:  # noqa: BLE001 - it ends by itself
+        logger.warning("the cache is away, and tries stay counted: %r", fault)
 
 
 def _count(key: str, seconds: int) -> int:
