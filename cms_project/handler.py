@@ -39,6 +39,7 @@ from django.utils.functional import SimpleLazyObject
 
 from core import database, errors, hashing, ratelimit, routes
 from core.asgi import ClientGone, Headers, next_chunk, refusal, send_answer
+from core.error_adapter import domain_error
 from core.line import line_of
 from core.parts import send_pieces
 
@@ -140,10 +141,13 @@ class DjangoHandler(BaseHandler):
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         try:
             body = await _read_body(scope, receive)
-        except errors.DomainError as error:
-            await send_answer(send, *refusal(error))
-            return
         except ClientGone:
+            return
+        except Exception as fault:
+            error = domain_error(fault)  # the folder for what does not fit into memory may be full
+            if error is None:
+                raise
+            await send_answer(send, *refusal(error))
             return
         context = contextvars.copy_context()
         # The response closes the request, and so the body, when it is itself closed.

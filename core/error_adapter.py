@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from core import errors
 
 logger = logging.getLogger(__name__)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 NON_FIELD = "non_field_errors"
 
 # SQLSTATE: lock_not_available, deadlock, serialization, statement timeout, too many clients, shutdown.
@@ -48,6 +50,9 @@ def domain_error(fault: BaseException) -> errors.DomainError | None:
         return errors.BadRequest("The request has too many fields.")
     if isinstance(fault, (SuspiciousOperation, UnreadablePostError)):
         return errors.BadRequest()
+    if isinstance(fault, OSError) and fault.errno in _FULL:
+        logger.error("there is no room left: %s", fault)
+        return errors.ServiceUnavailable("The server has no room left. Please try again later.", retry_after=60)
     if isinstance(fault, OperationalError):
         if is_too_complex(fault):
             return errors.BadRequest("This is too complex for the database.")

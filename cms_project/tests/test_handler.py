@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -123,6 +125,20 @@ def test_a_body_beyond_the_limit_is_413_before_it_is_read_whole(handler, setting
     size = (b"content-length", b"5000") if honest else (b"transfer-encoding", b"chunked")
     status, _, body = run(call(handler, "/echo", "POST", [b"x" * 500] * 10, [size]))
     assert status == 413 and json.loads(body)["error_code"] == "PAYLOAD_TOO_LARGE"
+
+
+def test_a_body_that_finds_no_room_is_503(handler, settings, monkeypatch):
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1000
+
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile.SpooledTemporaryFile, "write", full)
+        chunked = [(b"transfer-encoding", b"chunked")]
+        status, headers, body = run(call(handler, "/echo", "POST", [b"x" * 800] * 2, chunked))
+    assert status == 503 and json.loads(body)["error_code"] == "SERVICE_UNAVAILABLE"
+    assert int(dict(headers)[b"retry-after"]) > 0
 
 
 def test_a_bug_is_500_with_the_one_body_and_no_detail(handler):

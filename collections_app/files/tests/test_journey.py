@@ -192,6 +192,11 @@ def test_a_disk_that_is_full_or_does_not_let_go_is_503_and_what_is_gone_is_gone(
             for url, body in ((records, {"photo": upload(picture())}), ("/api/v1/files", {"file": upload(picture())})):
                 refused = client.post(url, body, format="multipart")
                 assert refused.status_code == 503 and refused["Retry-After"]
+    with monkeypatch.context() as patch:  # where Django puts what is too large for memory
+        patch.setattr("django.core.files.uploadhandler.TemporaryUploadedFile.__init__", full)
+        large = {"photo": upload(picture() + b"x" * settings.FILE_UPLOAD_MAX_MEMORY_SIZE)}
+        refused = client.post(records, large, format="multipart")
+        assert refused.status_code == 503 and refused["Retry-After"]
     assert stored() == [] and not StoredFile.objects.exists()
     made = client.post(records, {"photo": upload(picture())}, format="multipart").json()
     assert client.get(f"/api/v1/files/posts/{made['id']}/{made['photo']}?thumb=20x20").status_code == 200
