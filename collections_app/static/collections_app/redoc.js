@@ -15,15 +15,21 @@ HTMLImageElement.prototype.setAttribute = function (name, value) {
   Element.prototype.setAttribute.call(this, name, name === "src" ? local(value) : value);
 };
 
+// A theme says itself whether it is dark (/theme.css); without one it is as the system has it.
+const isDark = () => {
+  const scheme = getComputedStyle(document.documentElement).colorScheme;
+  return scheme.includes("light") ? scheme.includes("dark") && dark.matches : scheme.includes("dark");
+};
+
 const theme = () => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const text = { primary: colour("text"), secondary: colour("soft") };
   return {
     colors: { primary: { main: colour("accent") }, text, border: { dark: colour("line"), light: colour("line") } },
-    schema: { nestedBackground: colour("page"), linesColor: colour("line"), typeNameColor: colour("soft"), typeTitleColor: colour("soft"), requireLabelColor: dark.matches ? "#ff9a92" : "#b3261e" },
+    schema: { nestedBackground: colour("page"), linesColor: colour("line"), typeNameColor: colour("soft"), typeTitleColor: colour("soft"), requireLabelColor: colour("bad") },
     sidebar: { backgroundColor: colour("card"), textColor: colour("text"), activeTextColor: colour("accent") },
-    rightPanel: { backgroundColor: dark.matches ? "#0e0f13" : "#23262f" },
-    codeBlock: { backgroundColor: dark.matches ? "#17191f" : "#15171d" },
+    rightPanel: { backgroundColor: isDark() ? "#0e0f13" : "#23262f" },
+    codeBlock: { backgroundColor: isDark() ? "#17191f" : "#15171d" },
     typography: { fontFamily: "system-ui, sans-serif", headings: { fontFamily: "system-ui, sans-serif" }, code: { fontFamily: "ui-monospace, monospace", color: colour("accent"), backgroundColor: colour("page") }, links: { color: colour("accent") } },
   };
 };

@@ -3,7 +3,12 @@
 "use strict";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+// A theme says itself whether it is dark (/theme.css); without one it is as the system has it.
+const isDark = () => {
+  const scheme = getComputedStyle(document.documentElement).colorScheme;
+  return scheme.includes("light") ? scheme.includes("dark") && dark.matches : scheme.includes("dark");
+};
+const paint = () => document.documentElement.classList.toggle("dark-mode", isDark());
 dark.addEventListener("change", paint);
 paint();
 
