@@ -54,8 +54,9 @@ def check_room(beside: Path, wanted: int) -> None:
     """NoRoom unless the disk has so many bytes, and some to spare."""
     free = shutil.disk_usage(beside).free
     if free < wanted + SPARE:
+        place = beside.parent.parent if beside.parent.name == FOLDER else beside
         raise NoRoom(
-            f"There is too little room on the disk: up to {wanted + SPARE:,} bytes are needed in {beside}, "
+            f"There is too little room on the disk: up to {wanted + SPARE:,} bytes are needed in {place}, "
             f"and {free:,} are free. Delete backups that are not needed, or make room."
         )
 
