@@ -84,7 +84,7 @@ def _type(file: IO[bytes], head: bytes, size: int, name: str, is_text: bool) -> 
         return "text/html", "html"
     known = filetype.guess(head) if head else None
     if known is not None:
-        return _RENAMED.get(known.mime, known.mime), known.extension
+        return _RENAMED.get(known.mime, known.mime), known.extension.lower()
     if not is_text:
         return UNKNOWN
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml"):

@@ -70,12 +70,16 @@ def uploaded(data: Mapping[str, Any], fields: Mapping[str, Field], by: str) -> I
 
 def _staged(value: Any, field: Field, by: str, staged: list[str]) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
+        most = field.options["max_files"]
+        if len(value) > most:  # before any of them is read
+            return [Staged.of("refused", refused=f"At most {most} file{'s' if most > 1 else ''}.")]
         return [_staged(item, field, by, staged) for item in value]
     return _stage(value, field, by, staged) if isinstance(value, UploadedFile) else value
 
 
 def _stage(upload: UploadedFile, field: Field, by: str, staged: list[str]) -> Staged:
-    refused = too_large(int(upload.size or 0))
+    size = int(upload.size or 0)
+    refused = too_large(size) or field.kind.too_large(field, size)  # type: ignore[attr-defined]
     if refused:
         return Staged.of("refused", refused=refused)
     original = facts.original_name(str(upload.name or ""))

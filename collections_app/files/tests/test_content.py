@@ -139,6 +139,33 @@ def test_a_type_that_is_not_allowed_is_refused_whatever_it_is_called(
 
 
 @pytest.mark.engine
+def test_what_is_too_much_is_refused_before_it_is_read(
+    make_collection: Any, as_user: Any, admin: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = {"type": "file", "file": {"max_files": 3, "max_size": 1000}}
+    make_collection("things", file={"type": "file", "file": {"max_size": 1000}}, papers=several)
+    client, records = as_user(admin), "/api/v1/collections/things/records"
+    monkeypatch.setattr(sniffing, "inspect", lambda *given: pytest.fail("it was read"))
+    for given, sentence in (
+        ({"file": upload(b"x" * 1001)}, "at most 1,000"),
+        ({"file": [upload(b"x"), upload(b"y")]}, "Send one file"),
+        ({"papers": [upload(b"x")] * 4}, "At most 3 files"),
+        ({"papers": ["a" * 24, *[upload(b"x")] * 3]}, "At most 3 files"),
+    ):
+        refused = client.post(records, given, format="multipart")
+        assert refused.status_code == 422 and sentence in str(refused.json()["fields"]), refused.content
+    assert not StoredFile.objects.exists() and not stored()
+
+
+@pytest.mark.engine
+def test_every_kind_that_is_known_has_a_name_that_fields_take(make_collection: Any, as_user: Any, admin: Any) -> None:
+    make_collection("things", file="file")
+    packed = upload(b"\x1f\x9d\x90" + b"x" * 50, "a.Z")  # of compress(1)
+    made = as_user(admin).post("/api/v1/collections/things/records", {"file": packed}, format="multipart")
+    assert made.status_code == 201 and made.json()["file"].endswith(".z")
+
+
+@pytest.mark.engine
 def test_a_picture_that_unfolds_into_gigabytes_is_refused_or_never_decoded(
     make_collection: Any, as_user: Any, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,10 +74,15 @@ class File(ListStorage):
             raise InvalidValue(f"At most {field.options['max_files']} files.")
         return names
 
+    def too_large(self, field: Any, size: int) -> str:
+        """Why the field does not take a file of so many bytes; empty where it does."""
+        most = field.options["max_size"]
+        return f"The file has {size:,} bytes; at most {most:,} are allowed." if size > most else ""
+
     def refusal(self, field: Any, size: int, mime: str, width: int | None, height: int | None) -> str:
         """Why the field does not take a file with this content; empty where it does."""
-        if size > field.options["max_size"]:
-            return f"The file has {size:,} bytes; at most {field.options['max_size']:,} are allowed."
+        if refused := self.too_large(field, size):
+            return refused
         patterns = [pattern.lower() for pattern in field.options["mime_types"]]
         if patterns and not {mime, f"{mime.partition('/')[0]}/*", "*/*"} & set(patterns):
             return f"This is a file of type {mime}; allowed are {', '.join(patterns)}."
