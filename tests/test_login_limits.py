@@ -42,8 +42,8 @@ def ask(committed_db: None, settings: Any, clock: list[float], monkeypatch: pyte
     with asyncio.Runner() as runner:
 
         def post(path: str, data: Any = None, client: str = "192.0.2.1", **more: Any) -> Answer:
-            body = orjson.dumps(data or {"email": "ann@example.com", "password": "wrong-password-9"})
-            headers = [("Content-Type", "application/json"), *more.get("headers", {}).items()]
+            body = more.get("raw") or orjson.dumps(data or {"email": "ann@example.com", "password": "wrong-password-9"})
+            headers = [*({"Content-Type": "application/json"} | more.get("headers", {})).items()]
             return runner.run(call(front, more.get("method", "POST"), path, headers, body, client=client))
 
         yield post
@@ -171,6 +171,12 @@ def test_a_record_that_nobody_makes_in_an_auth_collection_is_a_registration(
     assert ask(path, {**body, "email": "m2@example.com"}).status == 429
     assert ask("/api/v1/collections/members/auth/register", {**body, "email": "m3@example.com"}).status == 429
     assert [ask("/api/v1/collections/posts/records", {"title": "x"}).status for _ in range(3)] == [201] * 3
+    clock[0] += 24 * 3600 * 3
+    many = b"email,password\n" + b"".join(b"n%d@example.com,%s\n" % (n, PASSWORD.encode()) for n in range(2))
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n' + many + b"\r\n--b--\r\n"
+    form = {"headers": {"Content-Type": "multipart/form-data; boundary=b"}, "raw": body}
+    statuses = [ask(f"{path}/import/csv", None, **form).status for _ in range(2)]
+    assert statuses == [422, 429]
 
 
 def test_wrong_current_passwords_are_counted_for_the_account_from_wherever_they_come(ask: Ask) -> None:
