@@ -126,6 +126,8 @@ class Front:
         path = scope["path"]
         if path.startswith("/api/"):
             answer.limits = self._untouched_limits()
+        elif path == "/metrics":
+            metrics.look()  # the newest, also under a server that has no lifespan
         is_preflight = False
         if self._cors is not None:
             answer.cors = _NO_HEADERS
