@@ -8,6 +8,7 @@ its checksum. Then :func:`check_database` looks at the database that came out.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 import stat
@@ -110,6 +111,8 @@ def extract(found: Archive, wanted: Iterable[Member], folder: Path) -> None:
         with path.open("xb") as out:
             for piece in compared(found.pieces(member.name), member):
                 out.write(piece)
+            out.flush()
+            os.fsync(out.fileno())
 
 
 def compared(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:

@@ -119,7 +119,7 @@ def run(arguments: list[str], files: dict[str, str]) -> Any:
 @pytest.mark.engine
 @pytest.mark.parametrize("page", PAGES)
 def test_every_example_answers_what_the_page_says(
-    page: str, schema_db: None, admin: Any, settings: Any, tmp_path: Path
+    page: str, schema_db: None, admin: Any, make_user: Any, settings: Any, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = str(tmp_path)
     settings.BACKUP_DIR = tmp_path / "backups"
@@ -129,6 +129,9 @@ def test_every_example_answers_what_the_page_says(
     examples, files = commands(text), dict(_FILE.findall(text))
     assert examples
     known = Known(API="/api/v1", ADMIN=f"Authorization: Bearer {tokens.issue(admin).access}")
+    if "$SUPERADMIN" in text:
+        superadmin = make_user("superadmin", role="superadmin")
+        known["SUPERADMIN"] = f"Authorization: Bearer {tokens.issue(superadmin).access}"
     for arguments, status in examples:
         answer = run([known.fill(argument) for argument in arguments], files)
         known.learn(answer)

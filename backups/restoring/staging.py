@@ -67,9 +67,9 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
         )
         made = own / "database"
         (made / MARKER).write_text(json.dumps(asdict(staged)))
-        os.sync()  # before it has the name by which it counts
         _put_away(own)
         made.rename(staged.folder)
+        _sync_folder()
         _forget_failure()
     logger.info("%s is staged for restore by %s", name, by)
     return staged
