@@ -27,7 +27,7 @@ STRANGERS = [
 ]  # fmt: skip
 ADMINS = [
     "/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/", "/admin/monitoring/loggedrequest/?q=api",
-    "/admin/password_change/", "/api/v1/collections", "/api/v1/collections/posts/records", "/api/v1/logs", "/docs",
+    "/admin/password_change/", "/api/v1/collections", "/api/v1/collections/posts/records", "/api/v1/logs",
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_refused_on_any_page(house: Server, browser: chromium.Page, t
 
 def test_a_script_in_a_page_is_refused(house: Server, browser: chromium.Page) -> None:
     """So the test above would have seen one."""
-    for path in ("/docs", "/admin/login/", "/api/v1/", "/nothing", "/verify"):
+    for path in ("/admin/login/", "/api/v1/", "/nothing", "/verify"):
         refused(browser, house.url + path)
         browser.run(
             "window.ran = false; const script = document.createElement('script');"
