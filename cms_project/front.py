@@ -102,7 +102,8 @@ class Front:
 
     async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, answer: _Answer) -> None:
         """Have it answered, inside the gate where it may change something. Who closes the gate waits outside."""
-        if scope["method"] in _SAFE or routes.declared(scope["path"], "closes_gate"):
+        method = scope["method"]
+        if method in _SAFE or (method == "POST" and routes.declared(scope["path"], "closes_gate")):
             await self._app(scope, receive, answer)
             return
         gate.inside += 1
