@@ -18,11 +18,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_NAME = f"other-process-{os.getpid()}"  # by which PostgreSQL knows it
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -45,8 +47,25 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
         "DATA_DIR": str(data_dir),
         "ENV_FILE": "",
         "SECRET_KEY": "other-process-" * 4,
+        "PGAPPNAME": _NAME,
         **more,
     }
+
+
+def until_forgotten(seconds: float = 30) -> None:
+    """Wait until PostgreSQL has ended what a process had asked for before it died: it may be a commit."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return
+    latest = time.monotonic() + seconds
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [_NAME])
+            if not cursor.fetchone()[0]:
+                return
+        assert time.monotonic() < latest, "PostgreSQL still works for a process that died"
+        time.sleep(0.01)
 
 
 class Outcome(dict[str, Any]):
