@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
+import sqlglot
 from django.db import connection
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel
@@ -28,6 +30,8 @@ from core.errors import ValidationFailed
 MAX_COLUMNS = 100
 MAX_TEXT = 100_000  # characters of a text that a query makes: what is longer is cut off
 ROW = "#"  # the column that keeps the order of a query; no field has such a name
+_TOGETHER = 4  # texts that are put together before they are cut
+MAX_JOINED = 50_000_000  # bytes of texts that one statement puts into string_agg() on PostgreSQL
 _TAKEN = frozenset({"collection", "expand"}) | TAKEN_BY_ENGINES
 
 
@@ -137,6 +141,60 @@ def _reads(sources: Sequence[Source]) -> dict[str, frozenset[str]]:
     return found
 
 
+def _bound(root: exp.Query) -> None:
+    """Have PostgreSQL make no text of more than :data:`MAX_TEXT` characters: it has no limit of its own
+    short of 1 GB, and keeps what lies between until the row is done."""
+    texts = list(root.find_all(exp.DPipe, exp.Concat, exp.Upper, exp.Lower, exp.Trim, exp.GroupConcat))
+    for node in reversed(texts):  # what is inside first
+        if isinstance(node, exp.GroupConcat):
+            _count_joined(node)
+        elif isinstance(node, exp.DPipe):
+            if not isinstance(node.parent, exp.DPipe):
+                node.replace(_joined([_short(part.copy()) for part in node.flatten(unnest=False)]))
+        elif isinstance(node, exp.Concat):
+            node.set("expressions", [_short(part.copy()) for part in node.expressions])
+            node.replace(_short(node.copy()))
+        else:
+            node.set("this", _short(node.this.copy()))
+
+
+def _short(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Literal) and node.is_string:
+        return node
+    return exp.Left(this=exp.cast(node, exp.DType.TEXT, copy=False), expression=exp.Literal.number(MAX_TEXT))
+
+
+def _joined(parts: list[exp.Expr]) -> exp.Expr:
+    """``a || b || …``, cut after every few, and not as deep as it is long."""
+    while len(parts) > 1:
+        groups = [parts[start : start + _TOGETHER] for start in range(0, len(parts), _TOGETHER)]
+        parts = [_short(reduce(lambda left, right: exp.DPipe(this=left, expression=right), group)) for group in groups]
+    return parts[0]
+
+
+def _count_joined(node: exp.GroupConcat) -> None:
+    """Let it fail when the texts of the statement are too many; the sum is a setting of its transaction."""
+    value = node.this
+    while isinstance(value, (exp.Order, exp.Distinct)):
+        value = value.this if isinstance(value, exp.Order) else value.expressions[0]
+    before = "CAST(coalesce(nullif(current_setting('views.joined', true), ''), '0') AS bigint)"
+    now = f"CAST({before} + coalesce(octet_length(value), 0) AS text)"
+    condition = sqlglot.parse_one(
+        f"CAST(CASE WHEN CAST(set_config('views.joined', {now}, true) AS bigint) <= {MAX_JOINED}"
+        f" THEN 'true' ELSE 'more than {MAX_JOINED:,} bytes are joined' END AS boolean)",
+        read="postgres",
+    )
+    for column in list(condition.find_all(exp.Column)):
+        column.replace(exp.cast(value.copy(), exp.DType.TEXT))
+    within = node.parent
+    if isinstance(within, exp.Filter):
+        within.expression.set("this", exp.and_(within.expression.this, condition))
+    else:
+        filtered = exp.Filter(expression=exp.Where(this=condition))
+        node.replace(filtered)
+        filtered.set("this", node)
+
+
 class _PostgreSQL(PostgresGenerator):
     """Writes SQL without any percent sign, which is the driver's."""
 
@@ -156,6 +214,7 @@ def _generate(root: exp.Query, vendor: str) -> str:
             dialect="sqlite", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE
         )
     else:
+        _bound(root)
         maker = _PostgreSQL(dialect="postgres", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
     sql = maker.generate(root)
     if vendor != "sqlite" and "%" in sql:

@@ -20,6 +20,9 @@ from collections_app.sql_views import grammar
 from collections_app.sql_views.grammar import at
 
 MAX_PARTS = 10_000  # of the expressions of a query, each written out down to the fields of collections
+_MAKES_TEXT = 10  # parts: PostgreSQL keeps all texts that are made for a row until the next one
+_TEXTS = (exp.DPipe, exp.Concat, exp.Upper, exp.Lower, exp.Trim, exp.Substring, exp.Left, exp.Right, exp.ToChar,
+          exp.GroupConcat)  # fmt: skip
 _NUMBERS = frozenset({"integer", "number", "decimal"})
 # Types of which two fields are alike only if their options are.
 _OPTIONED = frozenset({"relation", "select", "decimal"})
@@ -270,7 +273,7 @@ class Reader:
             return self._look_up(node, scope, results_first=results_first, known_as=known_as)
         if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
             raise at(self.text, node, "* can't stand here.")
-        self._count(node, 1)
+        self._count(node, _MAKES_TEXT if isinstance(node, _TEXTS) else 1)
         kinds: dict[str, list[Kind]] = {}
         for key, value in node.args.items():
             for part in value if isinstance(value, list) else [value]:

@@ -13,7 +13,7 @@ from django.db import connection
 from accounts.principals import SYSTEM
 from collections_app.dialects import quote
 from collections_app.schema import registry, service
-from collections_app.sql_views import enforcing, previewing
+from collections_app.sql_views import checking, enforcing, previewing
 from collections_app.sql_views.checking import check
 from collections_app.sql_views.tests.conftest import SECRET
 from core import database
@@ -347,6 +347,50 @@ def test_queries_that_double_what_they_read_are_refused_before_a_planner_sees_th
     with pytest.raises(ValidationFailed, match="too long: more than 10,000 parts") as refused:
         previewing.preview(query, 10)
     assert refused.value.extra["position"]["line"] == 1
+
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has a limit of its own")
+
+
+@on_postgresql
+def test_no_text_on_the_way_to_a_value_is_huge(make_collection: Any, records: Any) -> None:
+    make_collection("texts", body="text", n="integer")
+    records("texts").create(body="x" * 60_000, n=7)
+    for expression, length in {
+        "body || body": 100_000,
+        "body || body || body || n": 100_000,
+        "concat(body, body, n)": 100_000,
+        "upper((body || body) || lower(body))": 100_000,
+        "coalesce(body, 'x') || '-' || n": 60_002,
+        "concat(n, body || body, concat(body, n))": 100_000,
+        "body || NULL": None,
+        "1 || body || NULL || 'x' || 2.50": None,
+        "n || '-' || 1 || 2.50 || n || n || n || n": 11,
+        " || ".join(["body"] * 500): 100_000,
+    }.items():
+        item = previewing.preview(f"SELECT length({expression}) AS n FROM texts", 1)["items"][0]
+        assert (expression, item["n"]) == (expression, length)
+
+
+@on_postgresql
+@pytest.mark.parametrize("joined", ["string_agg(t, ',')", "string_agg(DISTINCT t, ',' ORDER BY t)",
+                                    "string_agg(t, ',') FILTER (WHERE t <> 'x')", "string_agg(t, ',') OVER ()"])  # fmt: skip
+def test_one_statement_joins_so_many_texts(
+    make_collection: Any, records: Any, monkeypatch: pytest.MonkeyPatch, joined: str
+) -> None:
+    monkeypatch.setattr(checking, "MAX_JOINED", 3000)
+    make_collection("texts", t="text")
+    for n in range(3):
+        records("texts").create(t=f"{n}" * 900)
+    query = f"SELECT length({joined}) AS n FROM texts"
+    for _ in range(2):  # each begins at nothing
+        assert previewing.preview(query, 1)["items"][0]["n"] == 2702
+    records("texts").create(t=None)
+    assert previewing.preview(query, 1)["items"][0]["n"] == 2702
+    for n in range(3):
+        records("texts").create(t=f"more {n}" * 100)
+    with pytest.raises(ValidationFailed, match="more than 3,000 bytes are joined"):
+        previewing.preview(query, 1)
 
 
 def test_texts_do_not_grow_without_bound(make_collection: Any, records: Any) -> None:

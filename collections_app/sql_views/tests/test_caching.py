@@ -108,10 +108,8 @@ def test_an_export_ends_in_time(make_collection: Any, records: Any, settings: An
     query = f"SELECT max(t0.n) AS n FROM {', '.join(f'numbers AS t{n}' for n in range(8))}"
     make_collection("product", type="view", view_query=query)
     settings.QUERY_TIMEOUT_MS = 300
-    made = exports.export(Call(principal=SYSTEM), "product", "csv")
     try:
-        with pytest.raises(BadRequest):
-            b"".join(made.chunks)
+        with pytest.raises(BadRequest):  # before the first byte
+            exports.export(Call(principal=SYSTEM), "product", "csv")
     finally:
-        made.chunks.close()  # type: ignore[attr-defined]
         database.close()
