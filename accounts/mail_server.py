@@ -29,12 +29,7 @@ from settings_app.registry import Setting, declare
 HOST, PORT, USER, PASSWORD, TLS = "smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_tls"
 FROM_EMAIL, FROM_NAME = "smtp_from_email", "smtp_from_name"
 SMTPS, SUBMISSION = 465, 587  # TLS from the first byte; elsewhere it begins by STARTTLS
-NOT_PUBLIC = "{} is not on the public internet, and SMTP_ALLOW_PRIVATE is not set."
 _HOST = re.compile(r"[\w.-]{0,253}")
-
-
-class NotPublic(OSError):
-    """The mail server is at an address that only the environment may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +192,7 @@ class _Public(smtplib.SMTP):
     """Connects to nothing but public addresses, whatever the name of the host says at that moment."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        fault: OSError = NotPublic(NOT_PUBLIC.format(host))
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            if not networks.is_public(str(address[0])):
-                continue
-            connected = socket.socket(family, kind, protocol)
-            try:
-                connected.settimeout(timeout)
-                connected.connect(address)
-            except OSError as refused:
-                connected.close()
-                fault = refused
-            else:
-                return connected
-        raise fault
+        return networks.connect(host, port, timeout)
 
 
 class _PublicTLS(smtplib.SMTP_SSL, _Public):

@@ -7,6 +7,7 @@ translated and tunnelled addresses for global ones.
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 # IANA's special-purpose registry, multicast, reserved; and Azure's 168.63.129.16, which answers guests only.
@@ -34,3 +35,31 @@ def is_public(address: str | IPv4Address | IPv6Address) -> bool:
     if isinstance(found, IPv4Address):
         return not any(found in network for network in _NOT_IPV4)
     return found.scope_id is None and found in _IPV6 and not any(found in network for network in _NOT_IPV6)
+
+
+class NotPublic(OSError):
+    """Nobody on the public internet is called that."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} is not on the public internet")
+
+
+def connect(host: str, port: int, timeout: float | None) -> socket.socket:
+    """A connection to whoever is called that now, at a public address; other addresses are not even tried.
+
+    Raises NotPublic where there is no such address, and what the last of the others raised.
+    """
+    fault: OSError = NotPublic(host)
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        if not is_public(str(address[0])):
+            continue
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.settimeout(timeout)
+            connected.connect(address)
+        except OSError as refused:
+            connected.close()
+            fault = refused
+        else:
+            return connected
+    raise fault

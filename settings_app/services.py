@@ -96,7 +96,8 @@ def put_several(changes: Mapping[str, Any], *, by: str) -> list[Entry]:
     found: list[Entry] = []
     problems: dict[str, list[str]] = {}
     with transaction.atomic():
-        for key in sorted(changes):  # all in one order: two who write the same wait for each other, not in a circle
+        # All in one order: two who write the same wait for each other, not in a circle. What forgets others first.
+        for key in sorted(changes, key=lambda key: (not _forgets(key), key)):
             try:
                 found.append(put(key, changes[key], by=by))
             except ValidationFailed as refused:
@@ -111,8 +112,7 @@ def remove(key: str, *, by: str = "") -> None:
     with transaction.atomic():
         if not CmsSetting.objects.filter(key=key).delete()[0]:
             raise NotFound(NOT_FOUND)
-        if key in registry.known:
-            CmsSetting.objects.filter(key__in=registry.known[key].forgets).delete()
+        CmsSetting.objects.filter(key__in=_forgets(key)).delete()
         _tell(key, "forgotten", by)
 
 
@@ -168,6 +168,10 @@ def _accepted(value: Any, setting: Setting | None, is_secret: bool) -> Any:
     elif is_secret and not isinstance(value, str):
         raise _no("string")
     return secret_box.seal(value) if is_secret else value
+
+
+def _forgets(key: str) -> tuple[str, ...]:
+    return registry.known[key].forgets if key in registry.known else ()
 
 
 def _tell(key: str, what: str, by: str) -> None:

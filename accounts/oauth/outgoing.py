@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
+
+from accounts.oauth import providers
+from core import networks
 
 logger = logging.getLogger("fastcms.oauth")
 
@@ -21,11 +29,19 @@ class Refused(requests.RequestException):
 
 
 class Session(requests.Session):
-    """Follows no redirects, and takes passwords from no ``.netrc``."""
+    """Follows no redirects, and takes passwords from no ``.netrc``.
+
+    The environment may name an issuer anywhere. While a setting names one, nothing but the public internet
+    is reached, by no proxy: where to go is what the issuer says.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.auth = _as_it_is
+        if providers.is_issuer_set():
+            self.trust_env = False
+            for scheme in ("http://", "https://"):
+                self.mount(scheme, _PublicOnly())
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         started = time.monotonic()
@@ -44,6 +60,33 @@ class Session(requests.Session):
             place = urlsplit(url)
             logger.warning("%s%s answered %d %s", place.hostname, place.path, answer.status_code, word)
         return answer
+
+
+class _Public(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        timeout = self.timeout if isinstance(self.timeout, int | float) else None
+        try:
+            return networks.connect(self._dns_host, self.port or self.default_port, timeout)
+        except OSError as fault:
+            raise NewConnectionError(self, str(fault)) from fault
+
+
+class _PublicTLS(_Public, HTTPSConnection):
+    pass
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _Public
+
+
+class _PublicTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTLS
+
+
+class _PublicOnly(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTLSPool}
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

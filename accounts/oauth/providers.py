@@ -82,6 +82,12 @@ def declare_settings() -> None:
             )
 
 
+def is_issuer_set() -> bool:
+    """Whether the issuer of ``oidc`` is not the one that the environment names."""
+    chosen = values.overrides([f"oidc_{ISSUER}"])
+    return any(issuer and issuer != _of_environment("oidc", ISSUER) for issuer in chosen.values())
+
+
 def _options(provider_id: str) -> tuple[str, ...]:
     return (CLIENT_ID, CLIENT_SECRET) if provider_id in _NAMES else (ISSUER, CLIENT_ID, CLIENT_SECRET)
 

@@ -14,7 +14,8 @@ from django.core.management import BaseCommand, CommandError
 from django.core.validators import validate_email
 
 from accounts import mail_server, mailing
-from accounts.mail_server import NotPublic, Server
+from accounts.mail_server import Server
+from core.networks import NotPublic
 
 
 class Command(BaseCommand):
@@ -61,7 +62,10 @@ def hint(fault: Exception, server: Server, sender: str) -> str:
     host, port = server.host, server.port
     match fault:
         case NotPublic():
-            return "The environment may name any server (SMTP_HOST); a setting one that everybody can reach."
+            return (
+                "The environment may name any server (SMTP_HOST); a setting one that everybody can reach, unless "
+                "SMTP_ALLOW_PRIVATE=true."
+            )
         case socket.gaierror():
             return f"There is no server called {host!r}: check SMTP_HOST."
         case ssl.SSLCertVerificationError():

@@ -9,11 +9,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from django.contrib.sessions.models import Session
 from django.core import mail
+from django.core.cache import cache
 
 from accounts import mailing
 from accounts.models import ApiKey, ExternalIdentity, Mail, OneTimeToken, SignIn, User
 from accounts.oauth import handshake, redirects
+from accounts.oauth.tests import provider
 from accounts.oauth.tests.conftest import ANN, APP, AUTH, OAUTH, query_of
+from core import networks
+from settings_app import services
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -238,6 +242,22 @@ def test_a_provider_that_is_away_is_said_to_be(browser, theirs, settings):
     answer = browser.api.get(f"{OAUTH}oidc/login")
     assert answer.status_code == 503 and "Retry-After" in answer
     assert browser.come_back(place).status_code == 200
+
+
+def test_an_issuer_that_a_setting_names_is_on_the_public_internet(browser, theirs, settings, monkeypatch):
+    theirs.set(ann=ANN)
+    settings.OAUTH_PROVIDERS["oidc"] = {**settings.OAUTH_PROVIDERS["oidc"], "issuer": "https://id.example"}
+    services.put_several({"oidc_issuer": theirs.url, "oidc_client_secret": provider.CLIENT_SECRET}, by="")
+
+    def asked() -> int:
+        return sum("well-known" in place for _, place in theirs.http.get(f"{theirs.url}/-/log").json())
+
+    before = asked()
+    assert browser.api.get(f"{OAUTH}oidc/login").status_code == 503
+    assert asked() == before and nothing_came_of_it()
+    cache.clear()  # which remembers that it gave no answer
+    monkeypatch.setattr(networks, "is_public", lambda address: address == "127.0.0.1")
+    assert browser.sign_in("oidc").status_code == 200
 
 
 NONSENSE = [
