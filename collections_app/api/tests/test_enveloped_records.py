@@ -112,6 +112,13 @@ def test_put_changes_what_is_given(write, boss):
     assert stale.status_code == 412 and boss.get(f"/api/records/{record}").json()["data"]["title"] == "Newer"
 
 
+def test_a_post_with_a_key_that_is_sent_again_makes_one_record(boss, anonymous):
+    first, again = (boss.post("/api/records", BODY, HTTP_IDEMPOTENCY_KEY="k-1") for _ in range(2))
+    assert first.status_code == again.status_code == 201 and again["Idempotency-Replayed"] == "true"
+    assert first.json()["data"] == again.json()["data"] and len(titles(anonymous.get("/api/records"))) == 1
+    assert boss.post("/api/records", {**BODY, "title": "Other"}, HTTP_IDEMPOTENCY_KEY="k-1").status_code == 422
+
+
 def test_delete_answers_nothing(write, boss, anonymous):
     record = write("Gone")
     answer = boss.delete(f"/api/records/{record}")
