@@ -5,8 +5,8 @@ connection and its PRAGMAs. Here a request waits for one of ``HANDLER_THREADS``
 threads, each of which keeps its connection for good. Requests that may write have
 a crew of their own: one that waits for the database's lock holds up no read, and
 what has stood in line behind it for as long as the lock is waited for is sent away
-with 503. A view whose requests wait for something else says so by ``crew``, and holds up
-nobody else either: ``"hashing"`` (of passwords, which a few threads do; its reads hash
+with 503. A view whose requests wait for something else says so by ``crew`` (or by a function of the
+query string), and holds up nobody else either: ``"hashing"`` (of passwords, which a few threads do; its reads hash
 nothing), ``"outgoing"`` (requests to other servers) or ``"health"`` (questions whether they
 answer). Streamed answers run on a small crew too. What comes in pieces that any thread may fetch, as
 files do (``pieces`` of the response), holds none while its client takes its time.
@@ -54,6 +54,7 @@ STREAM_BYTES_PER_SECOND = 16 * 1024
 STREAM_THREADS = 8
 PIECE_THREADS = 4
 FILE_THREADS = 4
+THUMB_THREADS = 4  # two of which decode pictures (collections_app.files.thumbs)
 HEALTH_THREADS = 2  # which wait for what may not answer
 OUTGOING_THREADS = 4
 OUTGOING_MOST = 20  # requests that wait for other servers, or for their turn to
@@ -122,6 +123,7 @@ class DjangoHandler(BaseHandler):
             ThreadPoolExecutor(OUTGOING_THREADS, "django-outgoing"), most=OUTGOING_MOST, keeps_connections=False
         )
         files = _Crew(ThreadPoolExecutor(FILE_THREADS, "django-files"), patient=True)
+        thumbs = _Crew(ThreadPoolExecutor(THUMB_THREADS, "django-thumbs"), patient=True, keeps_connections=False)
         health = _Crew(ThreadPoolExecutor(HEALTH_THREADS, "django-health"), patient=True, keeps_connections=False)
         self._crews = {  # by what the view says, and whether the request is safe
             (None, True): readers,
@@ -134,6 +136,8 @@ class DjangoHandler(BaseHandler):
             ("health", False): health,
             ("files", True): files,
             ("files", False): files,
+            ("thumbs", True): thumbs,
+            ("thumbs", False): thumbs,
         }
         self._streams = ThreadPoolExecutor(STREAM_THREADS, "django-stream")
         self._pieces = ThreadPoolExecutor(PIECE_THREADS, "django-pieces")
@@ -152,7 +156,9 @@ class DjangoHandler(BaseHandler):
         context = contextvars.copy_context()
         # The response closes the request, and so the body, when it is itself closed.
         is_safe = scope["method"] in _SAFE
-        crew = self._crews[routes.declared(scope["path"], "crew"), is_safe]
+        declared = routes.declared(scope["path"], "crew")
+        named = declared(scope["query_string"]) if callable(declared) else declared
+        crew = self._crews[named, is_safe]
         began = monotonic()
         answer = await crew.answer(self._respond, context, scope, body)
         if isinstance(answer, tuple) and not is_safe and _is_failed_login(scope["path"], answer[0]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,13 @@ import pytest
 
 from accounts import tokens
 from accounts.models import User
+from cms_project.front import Front
+from cms_project.handler import DjangoHandler
+from collections_app.files import thumbs
 from collections_app.files import tokens as file_tokens
 from collections_app.files.tests.conftest import picture, upload
 from collections_app.models import StoredFile
+from tests.asgi_client import call
 from tests.server import SECRET_KEY, server
 from tests.two_ways import Request, TwoWays, stand_still
 
@@ -189,6 +195,34 @@ def test_readers_that_take_nothing_hold_up_nobody(
                 assert got.content == content[number : number + 200_001]
                 assert client.get(f"{url}/{made['id']}").status_code == 200
         assert "Traceback" not in running.log.read_text() and "ERROR" not in running.log.read_text()
+
+
+def test_who_waits_for_thumbs_holds_up_no_plain_file(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.ACCESS_LOG = False
+    may_go_on, thumb = threading.Event(), thumbs.thumb
+
+    def slow(*given: Any) -> Any:
+        assert may_go_on.wait(60)
+        return thumb(*given)
+
+    monkeypatch.setattr(thumbs, "thumb", slow)
+    handler = DjangoHandler(1)
+    front = Front(handler)
+
+    async def crowd() -> list[int]:
+        queries = ("?thumb=10x0", "?thum%62=10x0") * 4
+        waiting = [asyncio.create_task(call(front, "GET", files["photo"] + query, [])) for query in queries]
+        plain = await asyncio.wait_for(call(front, "GET", files["photo"], []), 60)
+        may_go_on.set()
+        return [plain.status, *[answer.status for answer in await asyncio.gather(*waiting)]]
+
+    try:
+        assert asyncio.run(crowd()) == [200] * 9
+    finally:
+        may_go_on.set()
+        handler.close()
 
 
 def test_a_file_that_goes_is_gone_at_once(ways: TwoWays, files: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, StreamingHttpResponse
@@ -78,6 +79,12 @@ class FileView(BytesView):
     """A file of a record that you may view: all of it, a range, or a thumb."""
 
     api_keys = Keys.SCOPED
+
+    @staticmethod
+    def crew(query_string: bytes) -> str:  # type: ignore[override]
+        """Who waits for pictures to be made smaller holds up no plain file."""
+        asked = parse_qsl(query_string.decode("latin1"), keep_blank_values=True)
+        return "thumbs" if any(name == "thumb" for name, _ in asked) else "files"
 
     @extend_schema(
         "files_get",
