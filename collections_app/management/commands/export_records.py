@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.management import BaseCommand, CommandError
-from tqdm import tqdm
+from django.core.management import CommandError
 
 from accounts.principals import SYSTEM
 from collections_app.io import exports
+from collections_app.management.terminal import FileCommand, refusal
 from collections_app.records.operations import Call
 from core.errors import DomainError
 
@@ -30,32 +30,26 @@ Exit codes: 0 done; 1 it could not be done; 2 the command can't be read.
 """
 
 
-class Command(BaseCommand):
+class Command(FileCommand):
     help = HELP
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("collection", metavar="COLLECTION", help="its name or id")
-        parser.add_argument("file", nargs="?", metavar="FILE", help="where to; - is the terminal")
-        parser.add_argument("--format", choices=tuple(exports.MEDIA_TYPES), help="by the file's name, or csv")
+        self.add_file_arguments(
+            parser, optional=True, help="where to; - is the terminal", otherwise="by the file's name, or csv"
+        )
         parser.add_argument("--filter", default="", help="only the records that it holds for")
         parser.add_argument("--sort", default="", metavar="FIELDS", help="by commas, - for descending")
         parser.add_argument("--fields", default="", help="only these, and the id")
 
     def handle(self, *args: Any, collection: str, file: str | None, **options: Any) -> None:
-        kind = options["format"] or (Path(file).suffix[1:].lower() if file and file != "-" else "") or "csv"
-        if kind not in exports.MEDIA_TYPES:
-            raise CommandError(f"What shall {file} be? Say --format {' or '.join(exports.MEDIA_TYPES)}.")
+        kind = self.kind_of(file if file and Path(file).suffix else "any.csv", options["format"])
         query = urlencode({key: options[key] for key in ("filter", "sort", "fields") if options[key]})
         try:
             made = exports.export(Call(principal=SYSTEM, query_string=query), collection, kind)
             with closing(made.chunks):
                 size = self._write(made, file or made.filename)
         except DomainError as fault:
-            told = [fault.message, *(f"  {name}: {' '.join(texts)}" for name, texts in fault.fields.items())]
-            raise CommandError("\n".join(told)) from fault
+            raise refusal(fault) from fault
         except OSError as fault:
             raise CommandError(f"{file}: {fault.strerror}") from fault
         if file != "-":
@@ -76,7 +70,7 @@ class Command(BaseCommand):
 
     def _pass_on(self, made: exports.Export, target: Any) -> int:
         size = 0
-        with tqdm(unit="B", unit_scale=True, file=self.stderr, disable=not sys.stderr.isatty()) as bar:
+        with self.bar(unit="B", unit_scale=True) as bar:
             for chunk in made.chunks:
                 target.write(chunk)
                 size += len(chunk)

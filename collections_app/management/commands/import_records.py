@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError
-from tqdm import tqdm
+from django.core.management import CommandError
 
 from accounts.principals import SYSTEM
-from collections_app.io import imports, reading
+from collections_app.io import imports
 from collections_app.io.options import Options
 from collections_app.io.options import options as options_of
 from collections_app.io.report import Report
+from collections_app.management.terminal import FileCommand, refusal
 from collections_app.records.operations import Call
 from core.errors import DomainError, ValidationFailed
 
@@ -32,16 +32,13 @@ imported; 2 the command can't be read.
 """
 
 
-class Command(BaseCommand):
+class Command(FileCommand):
     help = HELP
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs)
-
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("collection", metavar="COLLECTION", help="its name or id")
-        parser.add_argument("file", metavar="FILE", help="CSV, JSON or Excel")
-        parser.add_argument("--format", choices=reading.KINDS, help="by the file's name without it")
+        self.add_file_arguments(
+            parser, optional=False, help="CSV, JSON or Excel", otherwise="by the file's name without it"
+        )
         parser.add_argument(
             "--match", default="", metavar="FIELD", help="id or a unique field: such rows change records"
         )
@@ -51,9 +48,7 @@ class Command(BaseCommand):
         parser.add_argument("--skip-validation", action="store_true", help="take whatever the columns can hold")
 
     def handle(self, *args: Any, collection: str, file: str, **options: Any) -> None:
-        kind = options["format"] or Path(file).suffix[1:].lower()
-        if kind not in reading.KINDS:
-            raise CommandError(f"What is {file}? Say --format {' or '.join(reading.KINDS)}.")
+        kind = self.kind_of(file, options["format"])
         flags = {key: "true" for key in ("atomic", "dry_run", "skip_validation") if options[key]}
         try:
             chosen = options_of({**flags, "match": options["match"], "map": options["map"]})
@@ -61,11 +56,11 @@ class Command(BaseCommand):
         except OSError as fault:
             raise CommandError(f"{file}: {fault.strerror}") from fault
         except ValidationFailed as fault:
-            self._tell(fault.extra.get("errors", ()))
-            raise CommandError(_told(fault)) from fault
+            self.tell(error["error"] for error in fault.extra.get("errors", ()))
+            raise refusal(fault) from fault
         except DomainError as fault:
-            raise CommandError(_told(fault)) from fault
-        self._tell(report.as_json()["errors"])
+            raise refusal(fault) from fault
+        self.tell(error["error"] for error in report.as_json()["errors"])
         would = "would be " if chosen.dry_run else ""
         self.stdout.write(
             f"{report.imported:,} of {report.total:,} rows {would}imported, "
@@ -79,23 +74,12 @@ class Command(BaseCommand):
         with (
             path.open("rb") as file,
             imports.looked(call, collection, kind, file, chosen) as found,
-            self._bar(found.rows.count) as bar,
+            self.bar(total=found.rows.count, unit=" rows") as bar,
         ):
             return imports.run_rows(
                 call, collection, kind, found.rows, chosen, after_each=lambda report: _advance(bar, report.total)
             )
 
-    def _bar(self, total: int) -> Any:
-        return tqdm(total=total, unit=" rows", file=self.stderr, disable=not sys.stderr.isatty())
-
-    def _tell(self, errors: Any) -> None:
-        for error in errors:
-            self.stderr.write(error["error"])
-
 
 def _advance(bar: Any, done: int) -> None:
     bar.update(done - bar.n)
-
-
-def _told(fault: DomainError) -> str:
-    return "\n".join([fault.message, *(f"  {name}: {' '.join(texts)}" for name, texts in fault.fields.items())])
