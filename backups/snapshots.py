@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -25,6 +26,7 @@ from django.db import connection, connections
 from backups import postgres_tools
 from backups.workshop import NoRoom
 from collections_app.models import StoredFile
+from collections_app.schema.change import ADVISORY_LOCK
 from core import clock
 from core.errors import ServiceUnavailable
 
@@ -34,6 +36,7 @@ _BATCH = 1000  # rows
 _FILES = f"SELECT name, size, mime FROM {StoredFile._meta.db_table} WHERE state = 'kept' ORDER BY id"
 _MIGRATIONS = "SELECT app, name FROM django_migrations ORDER BY id"
 _LOCK_WAIT = "30s"
+_LOCK_TIMEOUT = "55P03"  # PostgreSQL's code for it
 _DAMAGED = "The database is damaged, and was not backed up; manage.py checkdb tells more:"
 
 Report = Callable[[int], None]  # told how many bytes are done; raises what ends the work
@@ -41,7 +44,7 @@ File = tuple[str, int, str]  # name, size in bytes, type
 
 
 class Changed(ServiceUnavailable):
-    """The dump failed, which a change of the schema under way can be the cause of."""
+    """The dump failed, which a change of tables that is not ours can be the cause of, as by a migration."""
 
 
 class Snapshot(Protocol):
@@ -190,8 +193,10 @@ class _PostgreSQL:
     def _read(self, dumping: subprocess.Popen[bytes]) -> Iterator[bytes]:
         assert dumping.stdout is not None
         done = 0
-        with dumping.stdout as out:
-            while piece := out.read(PIECE):
+        with cast(BufferedReader, dumping.stdout) as out:
+            while piece := out.read1(PIECE):
+                if not done:  # it writes when it has locked all tables
+                    self.raw.execute("SELECT pg_advisory_unlock_shared(%s)", [ADVISORY_LOCK])
                 done += len(piece)
                 self.report(done)
                 yield piece
@@ -217,6 +222,7 @@ def _postgresql(folder: Path, report: Report) -> Iterator[_PostgreSQL]:
     try:
         wrapper.ensure_connection()
         raw = wrapper.connection
+        _wait_for_the_schema(raw)
         raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
         exported = raw.execute("SELECT pg_export_snapshot()").fetchone()[0]
@@ -225,6 +231,17 @@ def _postgresql(folder: Path, report: Report) -> Iterator[_PostgreSQL]:
         yield _PostgreSQL(raw, exported, folder, report, moment, migrations)
     finally:
         wrapper.close()
+
+
+def _wait_for_the_schema(raw: Any) -> None:
+    """Hold off changes of the schema: pg_dump fails over one that comes between the snapshot and its locks."""
+    raw.execute(f"SET lock_timeout = '{_LOCK_WAIT}'")
+    try:
+        raw.execute("SELECT pg_advisory_lock_shared(%s)", [ADVISORY_LOCK])
+    except raw.OperationalError as fault:
+        if fault.sqlstate != _LOCK_TIMEOUT:
+            raise
+        raise ServiceUnavailable("A schema is being changed. Please try again.") from fault
 
 
 def _by_app(rows: Any) -> dict[str, list[str]]:

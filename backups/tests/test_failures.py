@@ -23,6 +23,7 @@ from backups.workshop import NoRoom
 from collections_app.files import facts
 from collections_app.files import storage as files
 from collections_app.models import StoredFile
+from collections_app.schema.change import ADVISORY_LOCK
 from collections_app.tests.other_process import other_process
 from core import background, clock, ids
 from core.errors import Conflict, ServiceUnavailable
@@ -324,6 +325,26 @@ def test_a_dump_that_fails_is_tried_again_and_then_told(
     with pytest.raises(ServiceUnavailable, match="could not open relation"):
         services.create()
     assert len(shelf.names()) == 1 and Backup.objects.filter(status="failed").count() == 1
+
+
+def test_a_schema_that_is_being_changed_is_waited_for(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("about PostgreSQL")
+    other = connection.copy()
+    other.ensure_connection()
+    try:
+        other.connection.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        monkeypatch.setattr(snapshots, "_LOCK_WAIT", "50ms")
+        with pytest.raises(ServiceUnavailable, match="schema is being changed"):
+            services.create()
+    finally:
+        other.close()
+    monkeypatch.setattr(snapshots, "_LOCK_WAIT", "30s")
+    assert services.create().filename in shelf.names()
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '30s'")  # connections that were closed may end a little later
+        cursor.execute("SELECT pg_advisory_lock(%s), pg_advisory_unlock(%s)", [ADVISORY_LOCK, ADVISORY_LOCK])
+        cursor.execute("RESET lock_timeout")
 
 
 def test_deleting_what_is_gone_already_is_no_fault(shelf: Shelf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -129,6 +130,38 @@ def test_backups_beside_writers_hold_a_ledger_that_sums_and_every_file(
         kept = {row["name"] for row in found.rows("files") if row["state"] == "kept"}
         assert found.files == {f"files/{facts.path_of(name)}" for name in kept}
         assert found.metadata["missing"] == [] and one.missing == 0
+
+
+def test_backups_beside_changes_of_the_schema_have_the_tables_that_they_say(
+    ledger: Any, as_user: Any, admin: Any, shelf: Shelf
+) -> None:
+    table, _ = ledger
+    url, over, done = "/api/v1/collections/ledger", threading.Event(), threading.Semaphore(0)
+    schema = as_user(admin).get(url).json()["schema"]
+
+    def change(turn: int) -> None:
+        wanted = [*schema, {"name": f"extra{turn}", "type": "text"}] if turn % 2 else schema
+        ask = {"schema": wanted}
+        answer = as_user(admin).patch(f"{url}?allow_data_loss=true", ask, format="json")
+        assert answer.status_code in (200, 503), answer.json()
+        if answer.status_code == 200:
+            done.release()
+
+    threads = in_threads([change], over)
+    try:
+        made = []
+        for _ in range(3):
+            assert done.acquire(timeout=60)
+            made.append(services.create())
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    for one in made:
+        found = shelf.opened(one.filename)
+        (told,) = [row for row in found.rows("collections") if row["name"] == "ledger"]
+        named = {field["name"] for field in json.loads(told["schema"])}
+        assert set(found.rows(table)[0]) - {"id", "created", "updated"} == named
 
 
 def test_a_file_that_is_deleted_while_it_is_copied_stays_until_then(
