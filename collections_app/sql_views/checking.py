@@ -233,7 +233,8 @@ def _outer(inner: str, columns: Sequence[Column], vendor: str, *, has_id: bool, 
         f"{_as_id(column, vendor) if column.name == 'id' else _as_stored(column, vendor)} AS {quote(column.name)}"
         for column in columns
     ]
-    return f"(SELECT {', '.join(chosen)} FROM ({inner}) AS v)"
+    known = ' WHERE v."id" IS NOT NULL' if has_id else ""  # there is no record without
+    return f"(SELECT {', '.join(chosen)} FROM ({inner}) AS v{known})"
 
 
 def _as_stored(column: Column, vendor: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import perf_counter
 from typing import Any
 
@@ -36,6 +37,9 @@ def preview(text: Any, limit: int) -> dict[str, Any]:
                 items = reader.records(caching.read(session, sql, ()))
             except caching.Unreadable as error:
                 raise refusal(text, error.message) from error
+        repeated = [record_id for record_id, times in Counter(item["id"] for item in items).items() if times > 1]
+        if repeated:
+            raise refusal(text, f"More than one row has the id {repeated[0][:80]!r}; ids are unique.")
         duration = round((perf_counter() - started) * 1000, 1)
         for item in items:
             del item["collection"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.principals import ANONYMOUS, SYSTEM
 from collections_app.io import exports
@@ -122,6 +122,35 @@ def test_what_a_query_can_not_do_with_its_values_is_no_fault_of_ours(
         assert len(refused.value.message) < 300
     with pytest.raises(ValidationFailed, match="This view can't be read: "):
         previewing.preview(registry.latest().get("odd").view_query, 10)
+
+
+def test_every_record_of_a_view_has_an_id_of_its_own(make_collection: Any, records: Any) -> None:
+    make_collection("things", title="text", n="integer")
+    make_collection("seen", type="view", view_query="SELECT title AS id, n FROM things ORDER BY n")
+    for n, title in enumerate(("a", None, "b")):
+        records("things").create(title=title, n=n)
+    assert records("seen").values("id") == ["a", "b"]
+    assert records("seen").page()["total"] == 2
+    make_collection("more", type="view", view_query="SELECT CAST(NULL AS text) AS id, n FROM things")
+    assert records("more").items() == []
+    query = registry.latest().get("seen").view_query
+    assert [item["id"] for item in previewing.preview(query, 10)["items"]] == ["a", "b"]
+    records("things").create(title="a", n=9)
+    with pytest.raises(ValidationFailed, match="More than one row has the id 'a'"):
+        previewing.preview(query, 10)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limit")
+def test_room_for_sorting_that_the_server_does_not_give_is_no_fault_of_ours(make_collection: Any, records: Any) -> None:
+    make_collection("things", title="text", n="integer")
+    for n in range(30):
+        records("things").create(title=f"{n}" * 100, n=n)
+    query = "SELECT a.title FROM things AS a, things AS b, things AS c ORDER BY a.n, c.title"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL temp_file_limit = '100kB'; SET LOCAL work_mem = '64kB'")
+        with pytest.raises(ValidationFailed, match="what it sorts takes too much room"):
+            previewing.preview(query, 10)
+        transaction.set_rollback(True)
 
 
 @pytest.mark.parametrize(
