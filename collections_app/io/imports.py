@@ -1,8 +1,9 @@
 """Records in: a file's rows through the write path, with every row that is wrong told by its number.
 
-The rows that are right are created or changed in one transaction (:func:`run`; of a job, in
-many: :func:`run_part`); what is wrong with the others is collected. With ``atomic`` one wrong
-row undoes them all, and a dry run undoes them in any case.
+A file is read first (:func:`looked`), with no lock held. The rows that are right are then created or
+changed in one transaction (:func:`run_rows`; a job has one for each part of its rows); what is wrong
+with the others is collected. With ``atomic`` one wrong row undoes them all, and a dry run undoes them
+in any case.
 """
 
 from __future__ import annotations

@@ -55,7 +55,11 @@ def test_a_job_is_told_of_until_its_end_to_its_owner_and_admins_alone(home: Hous
     with pytest.raises(Refused) as refused:
         home.stream("/jobs?query=done>1", ann)
     assert refused.value.status == 422
-    with home.stream("/jobs", ann) as hers, home.stream("/jobs", ben) as his, home.stream("/jobs", home.token) as admins:
+    with (
+        home.stream("/jobs", ann) as hers,
+        home.stream("/jobs", ben) as his,
+        home.stream("/jobs", home.token) as admins,
+    ):
         streams = (hers, his, admins)
         assert [one.next().type for one in streams] == ["connected"] * 3
         began = hers.last_event_id
