@@ -177,6 +177,9 @@ class _PostgreSQL:
             f"--lock-wait-timeout={_LOCK_WAIT}",
             # Who is signed in is not part of a backup, as it is not with SQLite.
             f"--exclude-table-data={Session._meta.db_table}",
+            # What a restore keeps aside, or is preparing.
+            "--exclude-schema=before_restore",
+            "--exclude-schema=restored",
         ]
         with tempfile.TemporaryFile("w+", dir=self.folder) as told:
             dumping = postgres_tools.start(command, told)

@@ -110,10 +110,10 @@ def _engine(folder: Path) -> Restoring:
 
 def _put_in_place(staged: Staged, engine: Restoring, *, at_start: bool) -> int:
     found = staging.described(staged)
-    engine.load(staged.folder, found)
     added = _add_files(staged, found)
     connections.close_all()
     with closed():
+        engine.load(staged.folder, found)
         engine.prepare(Restoration(staged.id, staged.by, _present()))
         _forget_kept()
         engine.keep()

@@ -1,12 +1,13 @@
-"""PostgreSQL: the dump is loaded into a schema of its own, and two schemas change their names in one transaction.
+"""PostgreSQL: the dump is loaded into a schema of its own, and tables change their schemas in one transaction.
 
-A dump names its schema, ``public``, in every statement. So while it is loaded the live schema has another name,
-and gets its own back before the transaction ends: nobody else ever sees that. What was loaded stands in
+A dump names its schema, ``public``, in every statement. So while it is loaded the live tables are aside, and come
+back before the transaction ends: nobody else ever sees that, though all wait for it. What was loaded stands in
 ``restored`` then, where it is migrated and settled, and nobody reads it. The swap waits for every transaction
-that has touched one of the live tables, and ends the sessions of all others, who connect anew; from then on
-``public`` is what was ``restored``, and what was ``public`` is kept as ``before_restore``.
+that has touched one of the live tables, moves them to ``before_restore`` and what is in ``restored`` to ``public``,
+and ends the sessions of all others, who connect anew.
 
-Extensions are in ``public`` too, one for both: they go to where a schema needs them, and back.
+Tables move, and not schemas their names: we own the tables, but not always the schema ``public``, and never the
+functions of extensions in it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from __future__ import annotations
 import logging
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from django.db import Error, connection, connections, transaction
+from django.db import Error, connection, transaction
 
 from backups import postgres_tools
 from backups.archive import BadArchive
@@ -30,9 +30,31 @@ from collections_app.schema.change import ADVISORY_LOCK
 from core.errors import ServiceUnavailable
 from core.restored import Restoration
 
-LIVE, RESTORED, KEPT, ASIDE, EXTENSIONS = "public", "restored", "before_restore", "live_aside", "restored_extensions"
+LIVE, RESTORED, KEPT, ASIDE = "public", "restored", "before_restore", "live_aside"
 LOCK_TIMEOUT = "30s"
 PIECE = 1024 * 1024
+# With their tables go indexes, constraints, and the sequences that give their ids.
+_MOVE = """DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT c.relname FROM pg_catalog.pg_class c WHERE c.relnamespace = '{0}'::regnamespace
+    AND c.relkind IN ('r', 'p') AND NOT EXISTS (
+      SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+  LOOP EXECUTE pg_catalog.format('ALTER TABLE {0}.%I SET SCHEMA {1}', name); END LOOP;
+END $$"""
+_BEFORE = (
+    "SET client_min_messages = warning",
+    "BEGIN",
+    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'",
+    f"DROP SCHEMA IF EXISTS {RESTORED} CASCADE",
+    f"CREATE SCHEMA {ASIDE}",
+    _MOVE.format(LIVE, ASIDE),
+)
+_AFTER = (
+    f"CREATE SCHEMA {RESTORED}",
+    _MOVE.format(LIVE, RESTORED),
+    _MOVE.format(ASIDE, LIVE),
+    f"DROP SCHEMA {ASIDE}",
+    "COMMIT",
+)
 # What is in a dump of ours. Schemas and extensions are there already, and are ours to place.
 _ENTRIES = frozenset(
     {"TABLE", "TABLE DATA", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT",
@@ -64,16 +86,13 @@ class Restoring:
         with tempfile.NamedTemporaryFile("w", dir=self._own) as chosen:
             chosen.writelines(f"{line}\n" for line in _entries(dump))
             chosen.flush()
-            _load(dump, chosen.name, self._before(), self._after())
+            _load(dump, chosen.name)
 
     def prepare(self, restoration: Restoration) -> None:
-        """Migrate and settle it, with what extensions have within reach."""
-        with self._extensions_in(EXTENSIONS):
-            connections.close_all()
-            preparing.prepare(f"{RESTORED},{EXTENSIONS}", restoration)
+        preparing.prepare(RESTORED, restoration)
 
     def keep(self) -> None:
-        """It is kept by the swap itself, which gives it another name."""
+        """It is kept by the swap itself, which moves it."""
 
     def swap(self, *, at_start: bool) -> None:
         """The one moment that counts."""
@@ -81,14 +100,11 @@ class Restoring:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-                for table in self._column("SELECT tablename FROM pg_tables WHERE schemaname = %s", [LIVE]):
-                    cursor.execute(f"LOCK TABLE {LIVE}.{quote(table)} IN ACCESS EXCLUSIVE MODE")
                 cursor.execute(f"DROP SCHEMA IF EXISTS {KEPT} CASCADE")
-                for extension in self._extensions(LIVE):
-                    cursor.execute(f"ALTER EXTENSION {quote(extension)} SET SCHEMA {RESTORED}")
-                cursor.execute(f"ALTER SCHEMA {LIVE} RENAME TO {KEPT}")
-                cursor.execute(f"ALTER SCHEMA {RESTORED} RENAME TO {LIVE}")
-                cursor.execute(f"GRANT USAGE ON SCHEMA {LIVE} TO PUBLIC")
+                cursor.execute(f"CREATE SCHEMA {KEPT}")
+                cursor.execute(_MOVE.format(LIVE, KEPT))
+                cursor.execute(_MOVE.format(RESTORED, LIVE))
+                cursor.execute(f"DROP SCHEMA {RESTORED}")
                 # Whoever is connected knows the tables of before by their numbers, and may be in the middle of work.
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
@@ -106,63 +122,10 @@ class Restoring:
         with connection.cursor() as cursor:
             cursor.execute(f"DROP SCHEMA IF EXISTS {RESTORED} CASCADE")
 
-    # --- extensions ----------------------------------------------------------------------------
-
     def _install(self, names: Sequence[str]) -> None:
         with connection.cursor() as cursor:
             for name in names:
                 cursor.execute(f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {LIVE}")
-
-    def _before(self) -> list[str]:
-        names = self._extensions(LIVE)
-        return [
-            "BEGIN",
-            f"DROP SCHEMA IF EXISTS {RESTORED} CASCADE",
-            f"ALTER SCHEMA {LIVE} RENAME TO {ASIDE}",
-            f"CREATE SCHEMA {LIVE}",
-            *(f"ALTER EXTENSION {quote(name)} SET SCHEMA {LIVE}" for name in names),
-        ]
-
-    def _after(self) -> list[str]:
-        names = self._extensions(LIVE)
-        return [
-            *(f"ALTER EXTENSION {quote(name)} SET SCHEMA {ASIDE}" for name in names),
-            f"ALTER SCHEMA {LIVE} RENAME TO {RESTORED}",
-            f"ALTER SCHEMA {ASIDE} RENAME TO {LIVE}",
-            "COMMIT",
-        ]
-
-    @contextmanager
-    def _extensions_in(self, schema: str) -> Iterator[None]:
-        self._put_back(schema)
-        names = self._extensions(LIVE)
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            for name in names:
-                cursor.execute(f"ALTER EXTENSION {quote(name)} SET SCHEMA {schema}")
-        try:
-            yield
-        finally:
-            self._put_back(schema)
-
-    def _put_back(self, schema: str) -> None:
-        """Also what another process had put there, and died over."""
-        with transaction.atomic(), connection.cursor() as cursor:
-            for name in self._extensions(schema):
-                cursor.execute(f"ALTER EXTENSION {quote(name)} SET SCHEMA {LIVE}")
-            cursor.execute(f"DROP SCHEMA IF EXISTS {schema}")
-
-    def _extensions(self, schema: str) -> list[str]:
-        return self._column(
-            "SELECT e.extname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-            " WHERE n.nspname = %s AND e.extrelocatable ORDER BY e.extname",
-            [schema],
-        )
-
-    def _column(self, sql: str, params: Sequence[Any]) -> list[str]:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return [row[0] for row in cursor.fetchall()]
 
     def _row(self, sql: str) -> Any:
         with connection.cursor() as cursor:
@@ -206,7 +169,7 @@ def _entries(dump: Path) -> list[str]:
     return chosen
 
 
-def _load(dump: Path, chosen: str, before: Sequence[str], after: Sequence[str]) -> None:
+def _load(dump: Path, chosen: str) -> None:
     """One transaction of psql, which commits only after pg_restore has written all of it and was content."""
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complained:
         writing = postgres_tools.start(
@@ -217,13 +180,13 @@ def _load(dump: Path, chosen: str, before: Sequence[str], after: Sequence[str]) 
         running = subprocess.Popen(  # noqa: S603
             [postgres_tools.tool("psql"), "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1",
              "--output=/dev/null", "--file=-"],
-            env=postgres_tools.environment() | {"PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=0"},
+            env=postgres_tools.environment() | {"PGOPTIONS": "-c statement_timeout=0"},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=complained,
         )  # fmt: skip
         try:
-            failed = _pump(writing, running, before, after)
+            failed = _pump(writing, running)
             code = running.wait()
         finally:
             for process in (writing, running):
@@ -236,20 +199,18 @@ def _load(dump: Path, chosen: str, before: Sequence[str], after: Sequence[str]) 
             raise BadArchive(f"Its database could not be loaded: {words}")
 
 
-def _pump(
-    writing: subprocess.Popen[bytes], running: subprocess.Popen[bytes], before: Sequence[str], after: Sequence[str]
-) -> bool:
+def _pump(writing: subprocess.Popen[bytes], running: subprocess.Popen[bytes]) -> bool:
     """Have psql do what comes before, what pg_restore writes, and what comes after; whether that went wrong."""
     assert writing.stdout is not None and running.stdin is not None
     into: IO[bytes] = running.stdin
     try:
         with into:
-            into.write("".join(f"{statement};\n" for statement in before).encode())
+            into.write("".join(f"{statement};\n" for statement in _BEFORE).encode())
             while piece := writing.stdout.read(PIECE):
                 into.write(piece)
             if writing.wait():
                 return True  # without a COMMIT there was nothing
-            into.write("".join(f"{statement};\n" for statement in after).encode())
+            into.write("".join(f"{statement};\n" for statement in _AFTER).encode())
     except BrokenPipeError:  # psql has complained, and gone
         return True
     return False
