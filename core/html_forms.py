@@ -44,6 +44,7 @@ class Box:
     step: str = ""
     rows: int = 3
     mono: bool = False
+    multiple: bool = False  # of files
     choices: list[tuple[str, str, bool]] = dc_field(default_factory=list)
     errors: list[str] = dc_field(default_factory=list)
 
@@ -96,7 +97,12 @@ def _takes_many(field: Any) -> bool:
 
 
 def _fill(box: Box, field: Any, value: Any) -> None:
-    if isinstance(field, serializers.BooleanField):
+    if isinstance(field, serializers.FileField):
+        box.type, box.multiple = "file", bool(field.style.get("multiple"))
+        if value:  # what is there already; a box that is left empty is not sent
+            now = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            box.help = f"{box.help} Now: {now}".strip()
+    elif isinstance(field, serializers.BooleanField):
         box.kind, box.value = "checkbox", value in (True, "true", "on", "1")
         box.required = False
     elif isinstance(field, serializers.MultipleChoiceField):

@@ -47,8 +47,8 @@ def files(
         "secret": upload(b"<html>", "s.html"),
     }
     one = client.post("/api/v1/collections/open/records", given, format="multipart").json()
-    given = {"photo": upload(picture(), "p.png"), "owner": str(owner.pk)}
-    two = client.post("/api/v1/collections/mine/records", given, format="multipart").json()
+    owned = {"photo": upload(picture(), "p.png"), "owner": str(owner.pk)}
+    two = client.post("/api/v1/collections/mine/records", owned, format="multipart").json()
     lost = client.post("/api/v1/collections/open/records", {"film": upload(b"x")}, format="multipart").json()
     for found in (tmp_path / "files").rglob(lost["film"]):
         found.unlink()

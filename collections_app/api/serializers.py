@@ -83,15 +83,20 @@ def record_serializer(collection: CollectionDef, *, admin: bool) -> type[seriali
     key = ("serializer", admin)
     if key not in collection.memo:
         fields: dict[str, Any] = {
-            field.name: _input(field) for field in collection.fields if may_send(field, admin=admin)
+            field.name: _input(field) for field in collection.fields if may_set(field, admin=admin)
         }
         collection.memo[key] = type(f"Record_{collection.name}", (serializers.Serializer,), fields)
     return collection.memo[key]
 
 
 def may_send(field: Field, *, admin: bool) -> bool:
-    """Whether the form and the documents show the field as one to send."""
-    if not field.writable or field.type == "file":
+    """Whether the documents show the field as one to send in JSON."""
+    return field.type != "file" and may_set(field, admin=admin)
+
+
+def may_set(field: Field, *, admin: bool) -> bool:
+    """Whether the form shows the field as one to send."""
+    if not field.writable:
         return False
     if field.system and field.name in ADMIN_SETS:
         return admin

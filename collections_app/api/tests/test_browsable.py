@@ -46,6 +46,8 @@ class Inputs(HTMLParser):
             self.open = name
         elif tag == "option" and "selected" in given and self.open:
             self.values[self.open] = [given["value"] or ""]
+        elif tag == "input" and given.get("type") == "file":
+            pass  # empty: the page's script leaves it out
         elif tag == "input" and (given.get("type") != "checkbox" or "checked" in given):
             self.values.setdefault(str(name), []).append(given.get("value") or "")
 

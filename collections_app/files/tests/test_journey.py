@@ -213,3 +213,27 @@ def test_a_disk_that_is_full_or_does_not_let_go_is_503_and_what_is_gone_is_gone(
     with monkeypatch.context() as patch:
         patch.setattr("os.unlink", two_at_once)
         assert removal.remove_due() == 1 and stored() == [] and not StoredFile.objects.exists()
+
+
+def test_the_forms_of_the_browsable_api_take_files(
+    make_collection: Any, as_user: Any, admin: Any, stored: Callable[[], list[str]]
+) -> None:
+    make_collection("posts", title="text", photo=PHOTO, papers=PHOTOS)
+    client, records = as_user(admin), "/api/v1/collections/posts/records"
+    page = client.get(records, headers={"Accept": "text/html"}).content.decode()
+    assert 'type="file" name="photo">' in page and 'type="file" name="papers" multiple>' in page
+    sent = {"title": "One", "photo": upload(picture()), "papers": [upload(b"1"), upload(b"2")]}
+    made = client.post(records, sent, format="multipart", headers={"Accept": "text/html"})
+    assert made.status_code == 201 and len(stored()) == 3
+    record = client.get(records).json()["items"][0]
+    page = client.get(f"{records}/{record['id']}", headers={"Accept": "text/html"}).content.decode()
+    assert f"Now: {record['photo']}" in page and f"Now: {', '.join(record['papers'])}" in page
+    empty = (  # as a browser sends a box that was left empty
+        '--x\r\nContent-Disposition: form-data; name="title"\r\n\r\nTwo\r\n'
+        '--x\r\nContent-Disposition: form-data; name="photo"; filename=""\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n\r\n--x--\r\n"
+    )
+    made = client.generic("POST", records, empty, content_type="multipart/form-data; boundary=x")
+    assert made.status_code == 201 and made.json()["photo"] is None
+    page = client.get("/api/v1/files", headers={"Accept": "text/html"}).content.decode()
+    assert 'type="file" name="file">' in page

@@ -91,7 +91,7 @@ class File(ListStorage):
         return ""
 
     def serializer_field(self, field: Any, **kwargs: Any) -> serializers.Field[Any, Any, Any, Any]:
-        return serializers.CharField(read_only=True)
+        return serializers.FileField(style={"multiple": field.multiple}, **kwargs)
 
     def json_schema(self, field: Any) -> dict[str, Any]:
         one = {"type": "string"}

@@ -20,6 +20,17 @@ const send = async (method, body, token, then) => {
   scrollTo(0, 0);
 };
 
+// A box of files that was left empty means that they stay, and not that there are none.
+const filled = (form) => {
+  const data = new FormData(form);
+  for (const box of form.querySelectorAll("input[type=file]")) {
+    if (!box.files.length) {
+      data.delete(box.name);
+    }
+  }
+  return data;
+};
+
 addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches(".query")) {
@@ -34,7 +45,7 @@ addEventListener("submit", (event) => {
   }
   event.preventDefault();
   const json = "json" in form.dataset;
-  send(method, json ? form.elements.body.value : new FormData(form), tokenOf(form));
+  send(method, json ? form.elements.body.value : filled(form), tokenOf(form));
 });
 
 addEventListener("click", (event) => {
