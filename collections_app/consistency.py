@@ -17,6 +17,7 @@ from collections_app.models import Event, EventLogState, FileUse, Job
 from collections_app.schema import registry
 from collections_app.schema.definition import RULES, CollectionDef, Field
 from collections_app.sql_views import definitions
+from core import catalogue
 from core.consistency import Problem
 from core.errors import DomainError
 
@@ -26,6 +27,7 @@ _PIECE = 1000
 _STORED_AS = {
     "integer": {"integer"}, "bigint": {"integer"}, "bool": {"integer"}, "real": {"real", "integer"}, "text": {"text"},
 }  # fmt: skip
+_MOMENTS = {"date", "datetime", "time"}  # the names of types, and of functions that are NULL for no such text
 
 
 def check_rules() -> Iterator[Problem]:
@@ -48,11 +50,11 @@ def check_rules() -> Iterator[Problem]:
 
 def check_values() -> Iterator[Problem]:
     """Values that are none of their field's type, as only somebody else can have written."""
+    tables = catalogue.read()
     for collection in registry.load().by_id.values():
-        if collection.type == "view":
-            continue
-        for field in collection.stored_fields:
-            found = list(_misfits(collection, field))
+        columns = tables[collection.table].columns if collection.table in tables else {}
+        for field in collection.stored_fields if collection.type != "view" else ():
+            found = list(_misfits(collection, field, columns[field.column].type)) if field.column in columns else []
             if found:
                 records = "1 record" if len(found) == 1 else f"{len(found)} records"
                 yield Problem(
@@ -61,21 +63,24 @@ def check_values() -> Iterator[Problem]:
                 )
 
 
-def _misfits(collection: CollectionDef, field: Field) -> Iterator[str]:
+def _misfits(collection: CollectionDef, field: Field, declared: str) -> Iterator[str]:
     """The ids of records whose value can't be read."""
     dialect = dialects.current()
     column, load = quote(field.column), field.kind.loader(field, dialect.name)
-    declared = field.kind.column(field, dialect.name).db_type(connection) if field.id != "id" else None
-    stored_as = _STORED_AS.get((declared or "").partition("(")[0].lower()) if dialect.name == "sqlite" else None
-    if load is None and stored_as is None:
+    stored_as = _STORED_AS.get(declared.partition("(")[0]) if dialect.name == "sqlite" else None
+    is_moment = dialect.name == "sqlite" and declared in _MOMENTS
+    if load is None and stored_as is None and not is_moment:
         return
-    kind = f"typeof({column})" if stored_as else "''"
-    cursor = dialect.execute(
-        f"SELECT id, {column}, {kind} FROM {quote(collection.table)} WHERE {column} IS NOT NULL ORDER BY id"
-    )
+    kind = f"{declared}({column})" if is_moment else f"typeof({column})" if stored_as else "''"
+    filled = f"FROM {quote(collection.table)} WHERE {column} IS NOT NULL ORDER BY id"
+    cursor = dialect.execute(f"SELECT id, {dialect.raw(column)}, {kind} {filled}")
     while rows := cursor.fetchmany(_PIECE):
         for record_id, value, name in rows:
-            if (stored_as and name not in stored_as) or (load is not None and not _can_load(load, value)):
+            if (
+                name is None
+                or (stored_as and name not in stored_as)
+                or (load is not None and not _can_load(load, value))
+            ):
                 yield record_id
 
 

@@ -191,7 +191,7 @@ class _OnSQLite:
         self._version = 0
 
     def keep(self) -> None:
-        _copy(connection.settings_dict["NAME"], self._kept_file)
+        copy_file(connection.settings_dict["NAME"], self._kept_file)
         self._kept = self._seen()
         self._version = self._current_version()
 
@@ -201,7 +201,7 @@ class _OnSQLite:
             return self._kept  # nobody has committed anything
         found = self._seen()
         if found != self._kept:
-            _copy(self._kept_file, connection.settings_dict["NAME"])
+            copy_file(self._kept_file, connection.settings_dict["NAME"])
             totals._totals.clear()  # the numbers of events come a second time
         self._version = self._current_version()
         return found
@@ -219,7 +219,8 @@ class _OnSQLite:
             return whole_state() | {"sqlite_sequence": [repr(row) for row in cursor.fetchall()]}
 
 
-def _copy(source: str, target: str) -> None:
+def copy_file(source: str, target: str) -> None:
+    """One SQLite database over the other, also while others have it open."""
     with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as two:
         two.execute("PRAGMA synchronous = OFF")
         one.backup(two)

@@ -49,6 +49,8 @@ def _pages() -> Iterator[Problem]:
         found = _DAMAGED_INDEX.match(line)
         if found:
             indexes.add(found[1])
+        elif line.startswith(("CHECK constraint failed", "NULL value in")):
+            yield Problem(f"A row holds what its table does not allow: {line}.")
         elif line != "ok":
             yield Problem(f"The database file is damaged: {line}. Restore a backup, or use sqlite3's .recover.")
     for name in sorted(indexes):
@@ -72,11 +74,12 @@ def _sequences() -> Iterator[Problem]:
         " JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid"
         " WHERE s.relkind = 'S' AND t.relnamespace = current_schema()::regnamespace ORDER BY 1"
     ):
-        ((highest, last),) = _rows(
-            f"SELECT (SELECT max({_quote(column)}) FROM {_quote(table)}),"
+        ((count, highest, last),) = _rows(
+            f"SELECT (SELECT count(*) FROM {_quote(table)}), (SELECT max({_quote(column)}) FROM {_quote(table)}),"
             f" (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {_quote(sequence)})"
         )
-        if highest is not None and highest > last:
+        # A table of one row, which was laid down by its number, asks its sequence for none.
+        if count and highest > last and (last or count > 1):
             yield Problem(
                 f"The next number of {table}.{column} is taken: {highest} stands there, {last} was given last.",
                 partial(_run, f"SELECT setval('{_quote(sequence)}', {int(highest)})"),

@@ -12,7 +12,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management import call_command
 from django.core.management.sql import emit_post_migrate_signal
-from django.db import DEFAULT_DB_ALIAS, connection, models, router, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, models, router
 from django.db.migrations import CreateModel
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
@@ -142,8 +142,16 @@ def _create_table(model: Model) -> None:
 
 
 def _add_column(model: Model, field: Any) -> None:
+    """The column, with the field's default in the rows that are there.
+
+    Not by the editor's add_field, which on SQLite lays the whole table down anew, also with columns
+    that the model has taken off one it is derived from.
+    """
     with connection.schema_editor() as editor:
-        editor.add_field(model, field)
+        definition, params = editor.column_sql(model, field, include_default=True)
+        literals = tuple(editor.quote_value(value) for value in params)
+        table, column = editor.quote_name(model._meta.db_table), editor.quote_name(field.column)
+        editor.execute(f"ALTER TABLE {table} ADD COLUMN {column} {(definition or '') % literals}", None)
 
 
 def _add_unique(model: Model, fields: list[Any]) -> None:
@@ -157,5 +165,5 @@ def _add_index(model: Model, index: models.Index) -> None:
 
 
 def _add_constraint(model: Model, constraint: models.BaseConstraint) -> None:
-    with transaction.atomic(), connection.schema_editor() as editor:
+    with connection.schema_editor() as editor:
         editor.add_constraint(model, constraint)
