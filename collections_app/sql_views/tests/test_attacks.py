@@ -235,7 +235,7 @@ def test_no_star_or_whole_row_shows_a_secret() -> None:
         "SELECT * FROM (SELECT * FROM products) AS t",
         "WITH t AS (SELECT * FROM customers) SELECT * FROM t",
         "SELECT title, 'cost' AS said FROM products",
-        "SELECT t.* FROM products AS t UNION ALL SELECT * FROM products",
+        "SELECT t.* FROM products AS t UNION SELECT * FROM products",
     ):
         shown = repr(previewing.preview(query, 10))
         assert SECRET not in shown and "password" not in shown and "token_key" not in shown
