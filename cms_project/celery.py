@@ -17,7 +17,7 @@ from core.gate import passing
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cms_project.settings")
 
 
-class Task(celery.Task):  # type: ignore[type-arg, misc]
+class Task(celery.Task):
     """Done by a worker on this machine while the gate is open; the next round makes up for what was left."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

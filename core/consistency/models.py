@@ -149,7 +149,7 @@ def _add_column(model: Model, field: Any) -> None:
     """
     with connection.schema_editor() as editor:
         definition, params = editor.column_sql(model, field, include_default=True)
-        literals = tuple(editor.quote_value(value) for value in params)
+        literals = tuple(editor.quote_value(value) for value in params or ())
         table, column = editor.quote_name(model._meta.db_table), editor.quote_name(field.column)
         editor.execute(f"ALTER TABLE {table} ADD COLUMN {column} {(definition or '') % literals}", None)
 
