@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core import ids
-from core.errors import DomainError
+from core.errors import DomainError, ServiceUnavailable
 
 FOLDER = ".making"
 SPARE = 16 * 1024 * 1024  # bytes that the disk keeps, for whoever else writes to it
@@ -30,7 +30,10 @@ class NoRoom(DomainError):
 
 @contextmanager
 def folder(beside: Path) -> Iterator[Path]:
-    """A folder of one's own in ``beside``, on the same disk; NoRoom, in words, where the disk runs full meanwhile."""
+    """A folder of one's own in ``beside``, on the same disk.
+
+    NoRoom where the disk runs full meanwhile, ServiceUnavailable where something may not be read or written.
+    """
     with _room(beside):
         sweep(beside)
         path, handle = _made(beside / FOLDER)
@@ -116,4 +119,6 @@ def _room(beside: Path) -> Iterator[None]:
     except OSError as fault:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoRoom(f"The disk of {beside} is full; nothing of the backup is left there.") from fault
+        if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ServiceUnavailable(f"{fault.filename or beside}: {fault.strerror}.") from fault
         raise

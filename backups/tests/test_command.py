@@ -89,9 +89,11 @@ def test_files_that_are_lost_are_told(shelf: Shelf, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_can_not_be_written_is_told(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*given: Any, **more: Any) -> None:
-        raise PermissionError(13, "Permission denied")
+    def refuse(path: Path, *given: Any, **more: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(CommandError, match="log tells why"):
+    with pytest.raises(CommandError, match=f"{tmp_path}.*: Permission denied"):
         run("--to", str(tmp_path))
+    monkeypatch.undo()
+    assert Backup.objects.get().status == "failed"
