@@ -28,6 +28,7 @@ from core.errors import ServiceUnavailable
 LOOK_SECONDS = 0.2
 DRAIN_SECONDS = 60.0  # that those inside get to come to their end
 PAUSE_SECONDS = 0.02
+OTHERS_SECONDS = 2.0  # that somebody else may want to be alone before the second one is refused
 RETRY_AFTER = 5
 CLOSED = "The site is being restored from a backup. Please try again in a moment."
 NOT_EMPTY = "What was begun before did not come to its end within {:g} seconds. Nothing was changed; please try again."
@@ -140,7 +141,7 @@ def closed() -> Iterator[None]:
     ServiceUnavailable where somebody else wants that too, or those inside stay too long.
     """
     with _opened("gate-wanted") as wanted, _opened("gate") as whole:
-        latest = monotonic() + 2
+        latest = monotonic() + OTHERS_SECONDS
         while not _try(wanted, fcntl.LOCK_EX):  # a process that looks has it for an instant
             if monotonic() > latest:
                 raise ServiceUnavailable("Another restore is under way.")

@@ -212,12 +212,19 @@ def _forget_kept() -> None:
 
 def _finish(staged: Staged) -> None:
     """After the commit, as often as it takes: nothing of this changes what is restored."""
-    _move_strays()
+    try:
+        _move_strays()
+    except (OSError, DatabaseError, ServiceUnavailable) as fault:
+        logger.warning("files that only the state before has stay among the others: %s", fault)
     staging.remove()
 
 
 def _move_strays() -> None:
     """Files that only the state before had leave the folder of files; in a bucket they stay where they are."""
+    try:
+        default_storage.path("")
+    except NotImplementedError:
+        return
     store, batch = files.current(), []
     for path, _ in store.walk():
         if not path.startswith(("thumbs/", ".")):
@@ -234,10 +241,7 @@ def _move(paths: list[str]) -> None:
     for path, name in names.items():
         if name in known or path != facts.path_of(name):
             continue
-        try:
-            source = Path(default_storage.path(path))
-        except NotImplementedError:
-            return
+        source = Path(default_storage.path(path))
         target = kept_files() / path
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)

@@ -10,7 +10,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
             ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40]
         )
         made = own / "database"
-        (made / MARKER).write_text(json.dumps(asdict(staged)))
+        _write(made / MARKER, asdict(staged))
         _put_away(own)
         made.rename(staged.folder)
         _sync_folder()
@@ -84,7 +84,7 @@ def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
         target = folder / "database"
         target.mkdir()
         verifying.extract(opened, found.members, target)
-        (target / archive.METADATA).write_text(json.dumps(found.metadata))
+        _write(target / archive.METADATA, found.metadata)
     if found.metadata["engine"] == "sqlite":
         verifying.check_database(target / found.database.name)
     return found
@@ -146,7 +146,7 @@ def failed(staged: Staged, why: str) -> None:
     failure = Failure(staged.backup_filename, why, clock.isoformat(clock.now()))
     try:
         with workshop.folder(storage.folder()) as own:
-            (own / "failure").write_text(json.dumps(asdict(failure)))
+            _write(own / "failure", asdict(failure))
             workshop.place(own / "failure", storage.folder() / FAILED)
     except (OSError, workshop.NoRoom) as fault:
         logger.warning("why it came to nothing could not be written down: %s", fault)
@@ -180,7 +180,17 @@ def _read(name: str) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads((storage.folder() / name).read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError as fault:  # a server must start all the same
+        logger.warning("%s can't be read, and counts for nothing: %s", name, fault)
+        return None
     return found
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _forget_failure() -> None:

@@ -23,7 +23,6 @@ from accounts.models import SignIn, User
 from accounts.principals import SYSTEM
 from backups import services, storage
 from backups.restoring import applying, by_hand, preparing, staging
-from cms_project.migrating import migrate
 from collections_app.files import facts, removal
 from collections_app.files import storage as files
 from collections_app.files.staging import uploaded
@@ -41,7 +40,7 @@ PARENT_DIES = 1  # prctl's PR_SET_PDEATHSIG
 
 def build() -> dict[str, Any]:
     """An installation with a backup by an earlier version, and changes since: ``{"backup", "then", "now"}``."""
-    migrate()
+    call_command("migrate", verbosity=0)
     User.objects.create_superuser("chief@example.com", "correct-horse-battery")
     schema = [{"name": "amount", "type": "integer"}, {"name": "proof", "type": "file"}]
     service.collection_create(actor=SYSTEM, payload={"name": "ledger", "schema": schema, "list_rule": None})
@@ -99,7 +98,7 @@ def start() -> dict[str, Any]:
         pass
     except applying.Failed as fault:
         told = fault.message
-    migrate()
+    call_command("migrate", verbosity=0)
     by_hand.settle()
     return {
         **state(),

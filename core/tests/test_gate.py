@@ -104,6 +104,7 @@ def test_a_server_that_starts_waits_until_the_gate_is_open() -> None:
 
 
 def test_one_at_a_time_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "OTHERS_SECONDS", 0.1)
     with closed(), pytest.raises(ServiceUnavailable), closed():
         pass
 
