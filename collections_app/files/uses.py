@@ -9,11 +9,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
+from collections_app import dialects
 from collections_app.files.staging import Staged
 from collections_app.models import FileUse, StoredFile
 from collections_app.schema.definition import CollectionDef, Field
 from core import background, clock
-from core.errors import ValidationFailed
+from core.errors import ServiceUnavailable, ValidationFailed
 
 TASK = "collections.remove_files"
 State = StoredFile.State
@@ -50,7 +51,8 @@ def follow(collection: CollectionDef, before: Mapping[str, Any] | None, after: M
 
 
 def _keep(collection: CollectionDef, record_id: str, field: Field, added: Sequence[str]) -> None:
-    rows = {row.name: row for row in StoredFile.objects.select_for_update().filter(name__in=list(map(str, added)))}
+    _hold(list(map(str, added)))
+    rows = {row.name: row for row in StoredFile.objects.filter(name__in=list(map(str, added)))}
     own = set(
         FileUse.objects.filter(
             collection_id=collection.id, record_id=record_id, file__in=list(rows.values())
@@ -71,11 +73,23 @@ def _keep(collection: CollectionDef, record_id: str, field: Field, added: Sequen
     if problems:
         raise ValidationFailed(fields={field.name: problems})
     fresh = [row.pk for row in rows.values() if row.state == State.STAGED]
-    if fresh:
-        StoredFile.objects.filter(pk__in=fresh).update(state=State.KEPT, since=clock.now())
+    kept = StoredFile.objects.filter(pk__in=fresh, state=State.STAGED).update(state=State.KEPT, since=clock.now())
+    if kept < len(fresh):
+        raise ServiceUnavailable  # it took so long that they were taken for a dead process's
     FileUse.objects.bulk_create(
         FileUse(file=rows[name], collection_id=collection.id, record_id=record_id, field_id=field.id) for name in added
     )
+
+
+def _hold(names: Sequence[str]) -> None:
+    """Nobody removes these files until the transaction ends; others may take them meanwhile, in any order.
+
+    On SQLite whoever writes is alone.
+    """
+    dialect = dialects.current()
+    if dialect.name == "postgresql":
+        marks = ", ".join([dialect.placeholder] * len(names))
+        dialect.execute(f"SELECT 1 FROM files WHERE name IN ({marks}) FOR KEY SHARE", names)
 
 
 def _let_go(uses: QuerySet[FileUse]) -> None:

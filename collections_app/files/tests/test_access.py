@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection, connections
 
 from accounts import tokens as sign_in_tokens
+from accounts.principals import SYSTEM
 from collections_app.files import removal, tokens
 from collections_app.files.tests.conftest import picture, upload
 from collections_app.models import FileUse, StoredFile
+from collections_app.records import write
+from collections_app.records.unit_of_work import unit_of_work
+from collections_app.rules import RuleEnv
+from collections_app.schema import registry
 
 pytestmark = pytest.mark.engine
 RECORDS = "/api/v1/collections/posts/records"
@@ -200,3 +207,34 @@ def test_a_repeated_upload_with_its_key_is_stored_once(
         headers={"Idempotency-Key": "k"},
     )
     assert other.status_code == 422 and len(stored()) == before + 1
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="who writes is alone there")
+def test_who_takes_an_entry_waits_for_nobody_who_takes_it_too(
+    post: dict[str, Any], as_user: Any, admin: Any, owner: Any
+) -> None:
+    boss = as_user(admin)
+    entry = boss.post("/api/v1/files", {"file": upload(picture(), "logo.png")}, format="multipart").json()
+    has_taken, may_end = threading.Event(), threading.Event()
+    snapshot = registry.latest()
+
+    def take() -> None:
+        try:
+            with unit_of_work(snapshot, SYSTEM) as work:
+                write.record_create(work, snapshot.get("posts"), {"photo": entry["name"]}, RuleEnv(principal=SYSTEM))
+                has_taken.set()
+                may_end.wait(60)
+        finally:
+            has_taken.set()
+            connections.close_all()
+
+    other = threading.Thread(target=take)
+    other.start()
+    try:
+        assert has_taken.wait(60)
+        taken = boss.post(RECORDS, {"photo": entry["name"]}, format="json")
+        assert taken.status_code == 201, taken.content
+    finally:
+        may_end.set()
+        other.join(60)
+    assert boss.get(f"/api/v1/files/{entry['id']}").json()["uses"] == 2
