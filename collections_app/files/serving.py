@@ -182,7 +182,7 @@ def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = Fals
         if thumb:
             small = thumbs.stored(row, thumb) if at_once else thumbs.thumb(row, thumb)
             if small is not None:
-                return _small(small, headers, asked)
+                return _small(found.row, small, headers, asked)
             if at_once:
                 raise NotAtOnce
         path = facts.path_of(row.name)
@@ -193,9 +193,13 @@ def answer(found: Found, asked: Asked, *, thumb: str = "", download: bool = Fals
         raise NotFound(MISSING) from fault
 
 
-def _small(small: tuple[bytes, str], headers: dict[str, str], asked: Asked) -> Bytes:
+def _small(row: StoredFile, small: tuple[bytes, str], headers: dict[str, str], asked: Asked) -> Bytes:
     content, mime = small
     headers |= {"Content-Type": mime, "Content-Length": str(len(content))}
+    if mime != row.mime:  # then it has another extension too
+        kind = headers["Content-Disposition"].partition(";")[0]
+        name = f"{row.original_name.rpartition('.')[0] or row.original_name}.{mime.partition('/')[2]}"
+        headers["Content-Disposition"] = disposition(kind, name)
     return Bytes(200, headers, None if asked.method == "HEAD" else iter((content,)))
 
 

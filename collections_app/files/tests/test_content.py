@@ -283,6 +283,16 @@ def test_a_thumb_that_cannot_be_stored_is_answered(
     assert stored() == [facts.path_of(made["file"])]
 
 
+def test_a_thumb_of_another_kind_is_called_so(make_collection: Any, as_user: Any, admin: Any) -> None:
+    make_collection("things", file={"type": "file", "file": {"thumbs": ["20x20"]}})
+    client = as_user(admin)
+    sent = {"file": upload(picture(kind="GIF"), "a b.gif")}
+    made = client.post("/api/v1/collections/things/records", sent, format="multipart").json()
+    url = f"/api/v1/files/things/{made['id']}/{made['file']}"
+    assert 'filename="a b.gif"' in client.get(url)["Content-Disposition"]
+    assert client.get(f"{url}?thumb=20x20&download=1")["Content-Disposition"] == 'attachment; filename="a b.png"'
+
+
 def test_a_broken_picture_is_answered_as_it_is(make_collection: Any, as_user: Any, admin: Any) -> None:
     make_collection("things", file={"type": "file", "file": {"thumbs": ["50x50"]}})
     client = as_user(admin)
