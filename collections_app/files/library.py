@@ -6,12 +6,15 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import BooleanField, Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
 
 from accounts.principals import Principal
+from collections_app import dialects
 from collections_app.files import facts, removal, sniffing, staging, storage
 from collections_app.files.uses import TASK
-from collections_app.models import StoredFile
+from collections_app.models import FileUse, StoredFile
 from core import background, clock
 from core.errors import Conflict, NotFound, PayloadTooLarge
 
@@ -22,8 +25,14 @@ def entries(search: str = "") -> QuerySet[StoredFile]:
     """All entries, the newest first; ``search`` looks into their original names."""
     found = StoredFile.objects.filter(in_library=True, state=State.KEPT)
     if search:
-        found = found.filter(Q(original_name__icontains=search) | Q(name=search))
-    return found.annotate(count=Count("uses")).order_by("-created", "-id")
+        dialect = dialects.current()
+        contains = dialect.contains("original_name", "%s")
+        # Below Django's own lookups: those of SQLite know small letters of English alone.
+        found = found.annotate(
+            is_meant=RawSQL(contains, [dialect.contains_param(search)], BooleanField())  # noqa: S611 - no word of theirs
+        ).filter(Q(is_meant=True) | Q(name=search))
+    uses = FileUse.objects.filter(file_id=OuterRef("pk")).order_by().values("file_id").annotate(n=Count("pk"))
+    return found.annotate(count=Coalesce(Subquery(uses.values("n")), 0)).order_by("-created", "-id")
 
 
 def entry(entry_id: str) -> StoredFile:

@@ -185,6 +185,15 @@ def test_the_media_library_is_for_admins_and_its_files_for_many_records(
     assert state() == before
 
 
+def test_the_library_is_searched_in_all_alphabets(as_user: Any, admin: Any, schema_db: Any) -> None:
+    client = as_user(admin)
+    for name in ("Äpfel.png", "ΣΊΣΥΦΟΣ.png", "100%_a.png", "other.png"):
+        assert client.post("/api/v1/files", {"file": upload(picture(), name)}, format="multipart").status_code == 201
+    for text, expected in (("äpfel", 1), ("σίσυφος", 1), ("%", 1), ("_", 1), ("PNG", 4), ("'", 0), ("", 4)):
+        found = client.get("/api/v1/files", {"search": text, "per_page": 2}).json()
+        assert found["total"] == expected and len(found["items"]) == min(expected, 2), text
+
+
 def test_a_repeated_upload_with_its_key_is_stored_once(
     post: dict[str, Any], as_user: Any, owner: Any, stored: Any
 ) -> None:
