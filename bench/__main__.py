@@ -13,7 +13,7 @@ import tempfile
 from bench import common
 
 MILLION = ["--rows", str(common.scaled(1_000_000))]
-ALONE = ("records", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files", "io", "views")
+ALONE = ("records", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files", "io", "views", "backups")
 # Heading, module, arguments.
 SIDE_BY_SIDE: tuple[tuple[str, str, list[str]], ...] = (
     ("peers", "peers", []),

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 # Some take half a minute; all of them run with TEST_STRESS=2.
-ALONE = ["records", "io", "views", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files"]
+ALONE = ["records", "io", "views", "writes", "rules", "schema", "bulk", "memory", "webhooks", "files", "backups"]
 COMPARISONS = [
     ("peers", "| search for a rare word, exact total"),
     ("realtime", "| FastCMS, the owner"),
