@@ -2,11 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Whatever the developer's own .env and data say, tests do not see it.
-TESTS = ENV=development ENV_FILE= DATA_DIR=test-results/data $(BIN)/python -m pytest $(ARGS)
-# Beside those on SQLite, and so with a Redis database of their own.
-ON_POSTGRESQL = DATABASE_URL="$(TEST_DATABASE_URL)" TEST_REDIS_URL="$(TEST_REDIS_URL:/0=/1)" \
-	$(TESTS:/data=/postgresql) -m engine
 
 .DEFAULT_GOAL := run
 .PHONY: setup run test lint format bench
@@ -21,17 +16,9 @@ $(STAMP): requirements.txt requirements-ses.txt requirements-s3.txt requirements
 run: setup
 	$(BIN)/python manage.py serve
 
-# On SQLite always; what touches SQL, locks and events again on PostgreSQL when TEST_DATABASE_URL is set.
+# All of them, or those of ARGS: make test ARGS="core -k crews".
 test: setup
-ifeq ($(TEST_DATABASE_URL),)
-	$(TESTS)
-else
-	@mkdir -p test-results
-	@$(ON_POSTGRESQL) > test-results/postgresql.log 2>&1 & \
-	$(TESTS); sqlite=$$?; wait $$!; postgresql=$$?; \
-	echo "On PostgreSQL:"; cat test-results/postgresql.log; \
-	exit $$((sqlite || postgresql))
-endif
+	tests/all.sh $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
