@@ -109,6 +109,7 @@ REQUEST_MAX_BYTES = read(whole, 128 * 1024 * 1024, "REQUEST_MAX_BYTES")
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 AUTH_USER_MODEL = "accounts.User"
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # addresses are unique: by an index, without regard to case
 AUTHENTICATION_BACKENDS = ["accounts.backends.AccountBackend"]
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
