@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 
 from cms_project.settings import environment
@@ -13,7 +14,10 @@ BASE_DIR = environment.ROOT
 DATA_DIR = environment.DATA_DIR
 DEBUG = read(flag, False, "DEBUG")
 SECRET_KEY = environment.secret_key(ENV, DATA_DIR)
-SECRET_KEY_IS_SET = bool(SECRET_KEY)  # Django refuses to hand out an empty one, before we can say why
+SECRET_KEY_IS_SET = bool(SECRET_KEY)
+if not SECRET_KEY and sys.argv[1:2] in (["serve"], ["doctor"], ["check"]):
+    # Django hands out no empty one. These commands say why, with all other reasons, and write nothing by it.
+    SECRET_KEY = secrets.token_urlsafe(50)
 PROJECT_NAME = read(str, "FastCMS", "PROJECT_NAME")
 HOST = read(str, "127.0.0.1", "HOST")
 PORT = read(whole, 8000, "PORT")
