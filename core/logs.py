@@ -15,6 +15,7 @@ from typing import Any
 from core import clock, json, request_id
 
 HIDDEN = "***"
+MAX_CHARACTERS = 32_768  # of one message or traceback: the patterns below read all of it, while everybody waits
 _NAMES = (
     r"(?:(?:new|old|current)_?)?password\w*|passwd|secret\w*|client_secret|\w*token|token_key|ticket|api_?key|"
     r"challenge|code|recovery_codes?|otp|signature|x-webhook-signature|webhook-signature|sessionid|csrftoken|"
@@ -38,7 +39,7 @@ _PATTERNS = (
     (re.compile(rf"(?i)(?<![\w\"'])({_NAMES})=[^\s&;,\"'<>)]+"), rf"\1={HIDDEN}"),
     # By their looks, wherever they stand.
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), HIDDEN),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]++\.[\w-]*"), HIDDEN),  # each run of characters is tried once
     (re.compile(r"\bfcms_[\w-]{8,}"), f"fcms_{HIDDEN}"),
     (re.compile(r"\bwhsec_[\w+/=-]{8,}"), f"whsec_{HIDDEN}"),
     (re.compile(r"(?:\b(?:argon2|pbkdf2_\w+|bcrypt\w*|scrypt))?\$(?:argon2\w*|2[abxy])\$[^\s\"']+"), HIDDEN),
@@ -48,7 +49,9 @@ _PATTERNS = (
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` for what may be a secret."""
+    """The text with ``***`` for what may be a secret; of a very long one, the beginning."""
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[:MAX_CHARACTERS]} … ({len(text) - MAX_CHARACTERS:,} more characters)"
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text

@@ -6,7 +6,7 @@ import secrets
 import sys
 
 from cms_project.settings import environment
-from cms_project.settings.environment import flag, networks, read, texts, whole
+from cms_project.settings.environment import flag, networks, port, positive, read, texts, whole
 
 ENV = environment.ENV
 PRODUCTION = environment.PRODUCTION
@@ -20,8 +20,8 @@ if not SECRET_KEY and sys.argv[1:2] in (["serve"], ["doctor"], ["check"]):
     SECRET_KEY = secrets.token_urlsafe(50)
 PROJECT_NAME = read(str, "FastCMS", "PROJECT_NAME")
 HOST = read(str, "127.0.0.1", "HOST")
-PORT = read(whole, 8000, "PORT")
-WORKERS = read(whole, 1, "WORKERS")
+PORT = read(port, 8000, "PORT")
+WORKERS = read(positive, 1, "WORKERS")
 HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
 RECORDS_LANE = read(flag, True, "RECORDS_LANE")
 

@@ -60,12 +60,19 @@ def positive(raw: str) -> int:
     return number
 
 
+def port(raw: str) -> int:
+    number = int(raw)
+    if not 0 <= number < 65_536:
+        raise ValueError("expected a port, 0 to 65535")
+    return number
+
+
 NO_TEXTS: list[str] = []
 
 
 def texts(raw: str) -> list[str]:
     """A comma list or a JSON array of texts."""
-    if raw.startswith("[") and raw.endswith("]") and '"' in raw:
+    if raw.startswith("[") and '"' in raw:
         parsed = json.loads(raw)
         if not all(isinstance(item, str) for item in parsed):
             raise ValueError("expected a list of texts")

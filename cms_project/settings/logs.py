@@ -5,13 +5,19 @@ from __future__ import annotations
 from cms_project.settings.environment import flag, positive, read, whole
 
 
+def log_level(raw: str) -> str:
+    if raw.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return raw.upper()
+
+
 def log_format(raw: str) -> str:
     if raw.lower() not in ("text", "json"):
         raise ValueError("expected text or json")
     return raw.lower()
 
 
-LOG_LEVEL = read(str, "INFO", "LOG_LEVEL").upper()
+LOG_LEVEL = read(log_level, "INFO", "LOG_LEVEL")
 LOG_FORMAT = read(log_format, "text", "LOG_FORMAT")
 SLOW_REQUEST_MS = read(positive, 1000, "SLOW_REQUEST_MS")  # until the answer began; slower ones are told
 SLOW_QUERY_MS = read(positive, 1000, "SLOW_QUERY_MS")
@@ -47,6 +53,7 @@ LOGGING = {
         "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         # A refused request is the client's affair: only answers of 500 and above are told, unless debugging.
         "django.request": {"level": LOG_LEVEL if LOG_LEVEL == "DEBUG" else "ERROR"},
+        "django.security.csrf": {"level": LOG_LEVEL if LOG_LEVEL == "DEBUG" else "ERROR"},
         "django.server": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         "django.channels.server": {"filters": ["no_query"]},
         "access": {"handlers": ["lines"], "level": LOG_LEVEL, "propagate": False},
