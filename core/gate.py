@@ -78,12 +78,15 @@ class Gate:
         self._gate: IO[bytes] | None = None
         self._wanted: IO[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._holds = False  # the lock of those who let requests in
+        self._stopping: asyncio.Task[None] | None = None  # what the worker had under way; it goes on when that is done
 
     async def start(self) -> None:
         """Take part; comes back when the gate is open."""
         self._gate, self._wanted = _opened("gate"), _opened("gate-wanted")
         while self._is_wanted() or not _try(self._gate, fcntl.LOCK_SH):
             await asyncio.sleep(PAUSE_SECONDS)
+        self._holds = True
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
@@ -94,7 +97,8 @@ class Gate:
         for file in (self._gate, self._wanted):
             if file is not None:
                 file.close()
-        self._task = self._gate = self._wanted = None
+        self._task = self._gate = self._wanted = self._stopping = None
+        self._holds, self.is_open = False, True
 
     def _is_wanted(self) -> bool:
         assert self._wanted is not None
@@ -109,26 +113,40 @@ class Gate:
             try:
                 if self._is_wanted():
                     await self._stand_aside()
+                # Also what a fault has left undone: a process is open with its lock, or not at all.
+                self._come_back()
             except Exception:
                 logger.exception("the gate could not be looked after; it is tried again")
 
     async def _stand_aside(self) -> None:
+        """Let nobody in, and let go of the lock when nothing is under way, until nobody wants to be alone."""
         assert self._gate is not None
-        self.is_open = False
-        logger.warning("the gate is closed: requests are answered with 503")
-        try:
-            # Tasks with much to do leave the rest for later.
-            await asyncio.to_thread(background.worker.stop)
-            while self.inside and self._is_wanted():
-                await asyncio.sleep(PAUSE_SECONDS)
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
-            while self._is_wanted() or not _try(self._gate, fcntl.LOCK_SH):
-                await asyncio.sleep(PAUSE_SECONDS)
+        if self.is_open:
+            self.is_open = False
+            logger.warning("the gate is closed: requests are answered with 503")
+        if self._stopping is None and background.worker.is_running:
+            # Beside the look: tasks with much to do leave the rest for later, but one may last for minutes.
+            self._stopping = asyncio.create_task(asyncio.to_thread(background.worker.stop))
+        while self._is_wanted():
+            if self._holds and not self.inside and (self._stopping is None or self._stopping.done()):
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
+                self._holds = False
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _come_back(self) -> None:
+        """Let requests in, and have the worker go on where it has come to its end."""
+        assert self._gate is not None
+        if not self._holds:
+            if not _try(self._gate, fcntl.LOCK_SH):
+                return  # somebody else was quicker: the next look sees it
+            self._holds = True
             database.renew()
-            background.worker.start()
-        finally:
+        if not self.is_open:
             self.is_open = True
-        logger.warning("the gate is open again")
+            logger.warning("the gate is open again")
+        if self._stopping is not None and self._stopping.done():
+            self._stopping = None
+            background.worker.start()
 
 
 gate = Gate()

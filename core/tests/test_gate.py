@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from core import background
 from core import gate as gates
 from core.errors import ServiceUnavailable
 from core.gate import Gate, closed, passing
@@ -82,6 +84,75 @@ def test_who_stays_too_long_keeps_the_gate_open(monkeypatch: pytest.MonkeyPatch)
         alone.start()
         await until(lambda: alone.refused)
         await until(lambda: gate.is_open)
+        await gate.stop()
+
+    asyncio.run(story())
+
+
+class Busy:
+    """A worker with a task under way that lasts until it is told."""
+
+    def __init__(self) -> None:
+        self.is_running, self.leave, self.starts = True, threading.Event(), 0
+
+    def stop(self) -> None:
+        assert self.leave.wait(30)
+        self.is_running = False
+
+    def start(self) -> None:
+        self.is_running, self.starts = True, self.starts + 1
+
+
+def test_a_task_that_lasts_keeps_nobody_out_once_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Busy()
+    monkeypatch.setattr(background, "worker", worker)
+    monkeypatch.setattr(gates, "DRAIN_SECONDS", 0.2)
+
+    async def story() -> None:
+        gate = Gate()
+        await gate.start()
+        alone = Alone()
+        alone.start()
+        await until(lambda: alone.refused)
+        await until(lambda: gate.is_open)
+        assert worker.is_running and not worker.starts, "the task is still under way"
+        worker.leave.set()
+        await until(lambda: worker.starts == 1)
+        second = Alone()
+        second.start()
+        await until(second.is_in.is_set)
+        assert not gate.is_open and not worker.is_running
+        second.leave.set()
+        await until(lambda: gate.is_open and worker.starts == 2)
+        await gate.stop()
+
+    asyncio.run(story())
+
+
+def test_a_fault_on_the_way_back_leaves_no_process_open_without_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, faults = Busy(), [OSError("no locks available")]
+    worker.leave.set()
+    monkeypatch.setattr(background, "worker", worker)
+    lock = gates._try
+
+    def failing(file: Any, how: int) -> bool:
+        if faults and not gate._holds and file is gate._gate:
+            raise faults.pop()
+        return lock(file, how)
+
+    gate = Gate()
+
+    async def story() -> None:
+        await gate.start()
+        alone = Alone()
+        alone.start()
+        await until(alone.is_in.is_set)
+        monkeypatch.setattr(gates, "_try", failing)
+        alone.leave.set()
+        await until(lambda: gate.is_open and worker.starts == 1)
+        assert not faults, "the fault has come"
+        with gates._opened("gate") as whole:
+            assert not lock(whole, fcntl.LOCK_EX), "its lock is held"
         await gate.stop()
 
     asyncio.run(story())
