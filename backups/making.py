@@ -54,7 +54,9 @@ def make(folder: Path, name: str, *, with_files: bool, progress: Progress) -> Ma
     workshop.check_room(folder, snapshots.room() + files)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _made(folder, name, with_files, _Bytes(progress, database, files))
+            made = _made(folder, name, with_files, _Bytes(progress, database, files))
+            progress.reach(1)  # a dump is smaller than the database was thought to be
+            return made
         except Changed:
             if attempt == ATTEMPTS:
                 raise

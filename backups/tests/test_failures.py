@@ -77,9 +77,9 @@ def test_a_process_that_is_killed_leaves_no_part_of_a_backup(shelf: Shelf, tmp_p
 
 
 def test_a_disk_that_runs_full_is_told_and_leaves_nothing(shelf: Shelf, tmp_path: Path) -> None:
-    stored_file(bytes(range(256)) * 20_000)
+    stored_file(bytes(range(256)) * 100_000)
     with other_process(tmp_path) as other:
-        told = other.run("backups.tests.deaths.backup_with_little_room", most=2_000_000)
+        told = other.run("backups.tests.deaths.backup_with_little_room", most=20_000_000)  # enough for the database
         assert told["status"] == 507 and "is full" in told["message"], told
         assert shelf.names() == [] and Backup.objects.get().status == "failed"
         assert other.run("backups.tests.deaths.backup_with_little_room", most=2**40)["answer"] in shelf.names()

@@ -50,6 +50,13 @@ def serve(tmp_path):
             process.wait()
 
 
+def wait_until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def wait_until_it_answers(process, base):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -64,7 +71,8 @@ def wait_until_it_answers(process, base):
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_it_starts_on_nothing_answers_and_exits_cleanly(serve, sign, tmp_path):
     process, base = serve()
-    assert wait_until_it_answers(process, base).json()["status"] == "ready"
+    wait_until_it_answers(process, base)
+    wait_until(lambda: httpx.get(f"{base}/health/ready", timeout=60).json()["status"] == "ready")  # the worker too
     assert "Make the first account" in httpx.get(f"{base}/admin").text
     assert httpx.get(f"{base}/static/admin/css/base.css").status_code == 200
     made = httpx.post(
@@ -89,6 +97,14 @@ def test_production_refuses_to_serve_and_names_every_reason(serve, tmp_path):
     for word in ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "cache", "channel layer"):
         assert word in output
     assert "Traceback" not in output
+    assert not (tmp_path / "app.db").exists()
+
+
+@pytest.mark.slow
+def test_production_without_a_key_says_so_in_words(serve, tmp_path):
+    process, _ = serve(ENV="production", SECRET_KEY="")
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode != 0 and "SECRET_KEY is not set." in output and "Traceback" not in output
     assert not (tmp_path / "app.db").exists()
 
 
