@@ -1,13 +1,16 @@
 """How a server comes to see settings that another process has changed.
 
 Word comes by the database (``event_bell``): on PostgreSQL with a NOTIFY, on SQLite by a number that
-every commit moves. It is not relied upon: every few seconds there is a look anyway.
+every commit moves, so most of what it says is not about settings: then one cheap question is asked. It is
+not relied upon: every few seconds there is a look anyway.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from time import monotonic
 
 from django.db import Error, close_old_connections
 
@@ -30,7 +33,7 @@ class Watch:
 
     def start(self) -> None:
         """Look for the first time, then from the thread."""
-        _look()
+        _try(seen.look)
         database.close()
         self._ending.clear()
         self._thread = threading.Thread(target=self._work, name="settings-watch", daemon=True)
@@ -45,16 +48,21 @@ class Watch:
             self._thread.join()
 
     def _work(self) -> None:
+        whole = monotonic()
         while not self._ending.wait(SPACING_SECONDS):
             self._rung.wait(ROUND_SECONDS)
             self._rung.clear()  # first: what comes from here on is seen by the next look
-            _look()
+            if monotonic() - whole < ROUND_SECONDS:
+                _try(seen.look_if_changed)
+            else:
+                _try(seen.look)
+                whole = monotonic()
         database.close()
 
 
-def _look() -> None:
+def _try(look: Callable[[], None]) -> None:
     try:
         close_old_connections()
-        seen.look()
+        look()
     except Error as fault:
         logger.warning("the settings could not be read; those seen last go on: %s", fault)

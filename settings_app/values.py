@@ -67,6 +67,11 @@ def overrides(keys: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None and registry.known[key].takes(value)}
 
 
+def versions() -> frozenset[tuple[str, datetime]]:
+    """The keys that somebody has set, each with when: another set after each change, whichever is committed first."""
+    return frozenset(CmsSetting.objects.order_by().values_list("key", "updated_at"))
+
+
 def find(key: str) -> Entry:
     """What a key is now; NotFound for one that is neither declared nor set."""
     row = CmsSetting.objects.filter(key=key).first()
