@@ -66,7 +66,7 @@ class SchemaView(APIView):
         return super().perform_content_negotiation(request, force)
 
     def get(self, request: Request) -> Response:
-        _require_open(is_admin=principal(request).is_admin)
+        _require_open(request)
         parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
         if parameters.pop("format", "json") not in ("json", "yaml"):
             raise BadRequest("format: json or yaml.")
@@ -95,15 +95,14 @@ def redoc(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, template: str, styles: str) -> HttpResponse:
-    user = getattr(request, "user", None)  # there, where somebody may have signed in to the admin
-    _require_open(is_admin=user is not None and user.is_active and user.is_staff)
+    _require_open(APIView().initialize_request(request))
     context = {"title": values.get(APP_NAME), "schema_url": reverse("openapi-schema")}
     response = render(request, template, context)
     response.headers["Content-Security-Policy"] = _POLICY.format(styles=styles)
     return response
 
 
-def _require_open(*, is_admin: bool) -> None:
-    """NotFound where the documents are for admins only, and this is none."""
-    if not is_admin and not values.get(API_DOCS):
+def _require_open(request: Request) -> None:
+    """NotFound where the documents are for admins only, and this is none, neither by a token nor by a session."""
+    if not values.get(API_DOCS) and not principal(request).is_admin:
         raise NotFound
