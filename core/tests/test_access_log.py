@@ -35,17 +35,28 @@ def add(log, number):
     log.add("GET", f"/{number}", 200, 1.0, "id", "::1")
 
 
-def test_the_lines_of_a_while_are_written_together_and_elsewhere(kept, monkeypatch):
-    monkeypatch.setattr(access_log, "PAUSE_SECONDS", 0.05)
+def test_the_lines_of_a_while_are_written_together_and_elsewhere(kept):
+    pauses, is_over = [], threading.Event()
+
+    class Pause(threading.Event):
+        """Over when all lines are there."""
+
+        def wait(self, timeout=None):
+            pauses.append(timeout)
+            return is_over.wait(30)
+
     log = AccessLog()
+    log._queues[0]._closing = Pause()
     for number in range(100):
         add(log, number)
-    deadline = time.monotonic() + 10
+    is_over.set()
+    deadline = time.monotonic() + 30
     while not kept.records and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [line.split()[6] for line in kept.records[0].split("\n")] == [f"/{number}" for number in range(100)]
     assert threading.get_ident() not in kept.threads
     log.close()
+    assert set(pauses) == {access_log.PAUSE_SECONDS} and len(kept.records) == 1
 
 
 def test_closing_writes_what_is_left_and_a_later_line_starts_anew(kept):
@@ -65,8 +76,8 @@ def test_closing_at_the_very_moment_of_writing_ends_the_thread(kept, monkeypatch
 
         def wait(self, timeout=None):
             closer.start()
-            super().wait(10)
-            deadline = time.monotonic() + 10
+            super().wait(30)
+            deadline = time.monotonic() + 30
             while not log._queues[0]._wake.is_set() and time.monotonic() < deadline:
                 time.sleep(0.001)
             time.sleep(0.05)
@@ -76,7 +87,7 @@ def test_closing_at_the_very_moment_of_writing_ends_the_thread(kept, monkeypatch
     add(log, 0)
     while closer.ident is None:
         time.sleep(0.001)
-    closer.join(10)
+    closer.join(30)
     assert not closer.is_alive() and [record.split()[6] for record in kept.records] == ["/0"]
 
 
