@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,19 +125,23 @@ def test_who_does_not_take_the_end_is_cut(monkeypatch):
 
 
 def test_who_is_waited_for_is_cut_only_when_taking_nothing(monkeypatch):
-    monkeypatch.setattr(outbox, "STALLED_SECONDS", 0.05)
-
     async def slow(client):
-        client.reads.clear()
+        monkeypatch.setattr(outbox, "STALLED_SECONDS", 1000)
+        loop, turns, ahead = asyncio.get_running_loop(), asyncio.Semaphore(0), 0
+        on_time = loop.time
+        monkeypatch.setattr(loop, "time", lambda: on_time() + ahead)
+        client.reads = SimpleNamespace(wait=turns.acquire)
         for _ in range(5):
             client.outbox.put(b"a")
 
         async def read():
-            for _ in range(5):
-                await asyncio.sleep(0.03)
-                client.reads.set()
-                await asyncio.sleep(0)
-                client.reads.clear()
+            nonlocal ahead
+            for number in range(1, 6):
+                ahead += 600
+                turns.release()
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                assert len(client.got) == number
 
         reader = asyncio.create_task(read())
         await client.outbox.drained()
@@ -144,6 +149,7 @@ def test_who_is_waited_for_is_cut_only_when_taking_nothing(monkeypatch):
         assert len(client.got) == 5 and not client.cuts
 
     async def stalled(client):
+        monkeypatch.setattr(outbox, "STALLED_SECONDS", 0.05)
         client.reads.clear()
         client.outbox.put(b"a")
         await client.outbox.drained()
