@@ -53,6 +53,7 @@ def declare_settings() -> None:
             "How many requests a client may send within one window.",
             least=1,
             most=1_000_000,
+            guarded=True,  # one request a day would lock out superadmins too
         ),
         Setting(
             RATE_WINDOW,
@@ -62,6 +63,7 @@ def declare_settings() -> None:
             "Seconds of such a window.",
             least=1,
             most=86_400,
+            guarded=True,
         ),
         Setting(API_DOCS, "boolean", True, "app", "Whether others than admins see the API's documents."),
         Setting(

@@ -210,9 +210,17 @@ def test_the_limit_of_requests_is_that_of_the_settings_before_the_environment_s(
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1_000_001, 1.5, "10", True, None, [10]])
-def test_a_limit_that_none_can_be_is_refused(admin, as_user, bad):
-    answer = as_user(admin).post("/api/v1/settings", {"key": "api_rate_limit", "value": bad})
+def test_a_limit_that_none_can_be_is_refused(superadmin, as_user, bad):
+    answer = as_user(superadmin).post("/api/v1/settings", {"key": "api_rate_limit", "value": bad})
     assert answer.status_code == 422 and not values.overrides(["api_rate_limit"])
+
+
+@pytest.mark.parametrize("key", ["api_rate_limit", "api_rate_limit_window"])
+def test_an_admin_can_not_lock_superadmins_out_by_a_limit(admin, superadmin, as_user, key):
+    body = {"key": key, "value": 10}
+    assert as_user(admin).post("/api/v1/settings", body).status_code == 403
+    assert as_user(admin).patch("/api/v1/settings", {key: 10}).status_code == 403 and not values.overrides([key])
+    assert as_user(superadmin).post("/api/v1/settings", body).status_code == 200
 
 
 def test_what_was_set_before_a_key_was_known_does_not_count_where_it_can_not_be(admin):
