@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 from django.test import TransactionTestCase
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -116,6 +118,21 @@ def fast_passwords(settings: Any, request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def real_hashers() -> None:
     """Ask for it to keep the product's own password hashers."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_clients() -> None:
+    """Five seconds, httpx's own limit, may be too few for Argon2 and a cold start on a busy machine."""
+    for part in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, part, 60.0)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of what a test does at random: another one each day, or ``TEST_SEED``. It is in the failure's message."""
+    found = int(os.environ.get("TEST_SEED", datetime.now(UTC).toordinal()))
+    request.node.add_report_section("setup", "seed", f"TEST_SEED={found}")
+    return found
 
 
 @pytest.fixture
