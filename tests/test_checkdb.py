@@ -102,6 +102,12 @@ def shop(
 ) -> CollectionDef:
     """A collection that has something of everything, with its records, a file and a webhook."""
     settings.DATA_DIR = tmp_path
+    (tmp_path / "backups").mkdir()
+    places = {
+        name: {**settings.STORAGES[name], "OPTIONS": {"location": str(tmp_path / name)}}
+        for name in ("default", "backups")
+    }
+    settings.STORAGES = {**settings.STORAGES, **places}
     make_collection("makers", name={"type": "text", "validation": {"unique": True}})
     made = make_collection(
         "goods", name="text", price="decimal", count="integer", sold="datetime", extra="json", slug="text",
@@ -194,6 +200,7 @@ def sole(text: str) -> Callable[[CollectionDef], tuple[str, ...]]:
 
 HARMS = {
     "a table of ours": Harm(sole("DROP TABLE user_groups"), "The table 'user_groups' is missing", True),
+    "the table of themes": Harm(sole("DROP TABLE themes"), "The table 'themes' is missing", True, "sqlite"),
     "a column of ours": Harm(sole("ALTER TABLE webhooks DROP COLUMN ended"), "webhooks.ended", True),
     "a column that is none of ours": Harm(sole("ALTER TABLE invites ADD COLUMN stray text"), "'stray' of the table", False),
     "an index of ours": Harm(sole("DROP INDEX deliveries_due"), "'deliveries_due'", True),

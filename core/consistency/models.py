@@ -5,14 +5,14 @@ https://docs.djangoproject.com/en/5.2/ref/schema-editor/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.core.management import call_command
 from django.core.management.sql import emit_post_migrate_signal
-from django.db import DEFAULT_DB_ALIAS, connection, models, router
+from django.db import DEFAULT_DB_ALIAS, connection, models, router, transaction
 from django.db.migrations import CreateModel
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
@@ -62,6 +62,11 @@ def _of_model(model: Model, table: Table, is_waiting: bool) -> Iterator[Problem]
         yield Problem(f"The column {column!r} of the table {name!r} is none of ours. Whoever added it may drop it.")
     if columns.keys() - table.columns.keys():
         return
+    known = {key.column for key in table.keys}
+    for field in columns.values():
+        if field.remote_field and getattr(field, "db_constraint", False) and field.column not in known:
+            repair = partial(_add_key, model, field) if connection.vendor == "postgresql" else None
+            yield Problem(f"The foreign key of {name}.{field.column} is missing.", repair)
     for fields, unique, repair in _plain_indexes(model):
         names = tuple(field.column for field in fields)
         if not any(
@@ -133,37 +138,46 @@ def _migrate() -> None:
 
 
 def _create_table(model: Model) -> None:
-    """The table, and what receivers of ``post_migrate`` lay down in it."""
-    if model._meta.db_table in connection.introspection.table_names():
-        return
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    emit_post_migrate_signal(verbosity=0, interactive=False, db=DEFAULT_DB_ALIAS)
+    """The table; when it was the last that was missing, also what receivers of ``post_migrate`` lay down."""
+    _change(lambda editor: [editor.table_sql(model)[0], *editor.deferred_sql, *editor._model_indexes_sql(model)])
+    if not any(problem.kind == "table" for problem in check()):
+        emit_post_migrate_signal(verbosity=0, interactive=False, db=DEFAULT_DB_ALIAS)
 
 
 def _add_column(model: Model, field: Any) -> None:
-    """The column, with the field's default in the rows that are there.
+    """The column, with the field's default in the rows that are there."""
 
-    Not by the editor's add_field, which on SQLite lays the whole table down anew, also with columns
-    that the model has taken off one it is derived from.
-    """
-    with connection.schema_editor() as editor:
+    def statements(editor: Any) -> list[Any]:
         definition, params = editor.column_sql(model, field, include_default=True)
-        literals = tuple(editor.quote_value(value) for value in params or ())
+        literals = tuple(editor.quote_value(value) for value in params)
         table, column = editor.quote_name(model._meta.db_table), editor.quote_name(field.column)
-        editor.execute(f"ALTER TABLE {table} ADD COLUMN {column} {(definition or '') % literals}", None)
+        return [f"ALTER TABLE {table} ADD COLUMN {column} {definition % literals}"]
+
+    _change(statements)
 
 
 def _add_unique(model: Model, fields: list[Any]) -> None:
-    with connection.schema_editor() as editor:
-        editor.execute(editor._create_unique_sql(model, fields))  # type: ignore[attr-defined]
+    _change(lambda editor: [editor._create_unique_sql(model, fields)])
 
 
 def _add_index(model: Model, index: models.Index) -> None:
-    with connection.schema_editor() as editor:
-        editor.add_index(model, index)
+    _change(lambda editor: [index.create_sql(model, editor)])
 
 
 def _add_constraint(model: Model, constraint: models.BaseConstraint) -> None:
-    with connection.schema_editor() as editor:
-        editor.add_constraint(model, constraint)
+    _change(lambda editor: [constraint.create_sql(model, editor)])
+
+
+def _add_key(model: Model, field: Any) -> None:
+    _change(lambda editor: [editor._create_fk_sql(model, field, "_fk_%(to_table)s_%(to_column)s")])
+
+
+def _change(statements: Callable[[Any], list[Any]]) -> None:
+    """Run what the editor would. Not by the editor itself: on SQLite it lays tables down anew, also with
+    columns that a model has taken off its base, and does nothing while any row refers to one that is missing.
+    """
+    editor = connection.schema_editor(atomic=False)
+    editor.deferred_sql = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in statements(editor):
+            cursor.execute(str(statement))

@@ -30,17 +30,18 @@ OTHERS = (
 
 
 def lay_down(apps: Any, schema_editor: Any) -> None:
+    """The theme and its settings, or what is missing of them."""
     Theme, ThemeSetting = (apps.get_model("settings_app", name) for name in ("Theme", "ThemeSetting"))
-    theme = Theme.objects.create(
-        pk=DEFAULT, name="Default", description="Light and dark, as it comes.", is_active=True, is_default=True
-    )
+    known = {"name": "Default", "description": "Light and dark, as it comes.", "is_active": True, "is_default": True}
+    theme, _ = Theme.objects.get_or_create(pk=DEFAULT, defaults=known)
     colours = [
         (f"{prefix}{name}_color", "color", pair[place])
         for place, prefix in enumerate(("", "dark_"))
         for name, pair in COLOURS.items()
     ]
     ThemeSetting.objects.bulk_create(
-        ThemeSetting(theme=theme, key=key, type=kind, value=value) for key, kind, value in (*colours, *OTHERS)
+        [ThemeSetting(theme=theme, key=key, type=kind, value=value) for key, kind, value in (*colours, *OTHERS)],
+        ignore_conflicts=True,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management import BaseCommand, CommandError
+from django.db import Error
 
 from backups import services
 from backups.models import Backup
-from core import consistency
+from core import catalogue, consistency
 from core.consistency import Problem
 from core.errors import DomainError
 
@@ -43,6 +44,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, fix: bool, no_backup: bool, **options: Any) -> None:
         self.stdout.write("Running database consistency check...\n\n")
+        try:
+            catalogue.read()
+        except Error as fault:
+            raise CommandError(f"The database can't be read: {fault}. Restore a backup.") from fault
         found = consistency.find()
         if fix and any(problem.repair for problem in found):
             if not no_backup:
