@@ -55,7 +55,7 @@ class Stream:
         last_event_id: str | int | None = None,
         headers: Mapping[str, str] | None = None,
         *,
-        timeout: float = 10,
+        timeout: float = 60,
         receive_buffer: int | None = None,
     ) -> None:
         parts = urlsplit(url)
@@ -97,7 +97,7 @@ class Stream:
 
     # --- what comes ------------------------------------------------------------------------------
 
-    def next(self, timeout: float = 5) -> Event:
+    def next(self, timeout: float = 30) -> Event:
         """The next event; TimeoutError, or Ended."""
         until = monotonic() + timeout
         while not self._waiting:
@@ -106,14 +106,14 @@ class Stream:
         self.frames.append(found)
         return found
 
-    def until(self, kind: str, timeout: float = 5) -> Event:
+    def until(self, kind: str, timeout: float = 30) -> Event:
         """The next event of that type; those before it are in ``frames``."""
         until = monotonic() + timeout
         while (found := self.next(max(0.0, until - monotonic()))).type != kind:
             pass
         return found
 
-    def take(self, count: int, timeout: float = 5) -> list[Event]:
+    def take(self, count: int, timeout: float = 30) -> list[Event]:
         """The next so many events."""
         until = monotonic() + timeout
         return [self.next(max(0.0, until - monotonic())) for _ in range(count)]
@@ -126,7 +126,7 @@ class Stream:
             return True
         return False
 
-    def ended(self, timeout: float = 5) -> bool:
+    def ended(self, timeout: float = 30) -> bool:
         """Whether the server ends the stream within that time; events before that are in ``frames``."""
         until = monotonic() + timeout
         try:
