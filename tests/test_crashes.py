@@ -49,7 +49,7 @@ class Writer(threading.Thread):
         self.end = threading.Event()
 
     def run(self) -> None:
-        with httpx.Client(timeout=30, headers=self.headers) as client:
+        with httpx.Client(timeout=60, headers=self.headers) as client:
             turn = 0
             while not self.end.is_set():
                 turn += 1
@@ -128,8 +128,9 @@ def running(make_collection: Any, records: Any, tmp_path: Path, request: pytest.
 
 
 def test_acknowledged_writes_survive_the_death_of_the_server(
-    running: Server, records: Any, member: User, settings: Any
+    running: Server, records: Any, member: User, settings: Any, seed: int
 ) -> None:
+    chance = random.Random(seed)
     settings.SECRET_KEY = SECRET_KEY  # of tokens that the server takes
     token = tokens.issue(member).access
     tags = [records("tags").create(label=label)["id"] for label in "ab"]
@@ -138,7 +139,10 @@ def test_acknowledged_writes_survive_the_death_of_the_server(
         writers = [Writer(running.url, f"{number}-{place}", tags, token) for place in range(WRITERS)]
         for writer in writers:
             writer.start()
-        time.sleep(random.uniform(0.2, 1.5))
+        enough, deadline = chance.randint(2 * WRITERS, 10 * WRITERS), time.monotonic() + 60
+        while sum(len(writer.created) for writer in writers) < enough:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         if number % 2 and running.workers():
             running.kill_a_worker()
         else:
@@ -146,7 +150,7 @@ def test_acknowledged_writes_survive_the_death_of_the_server(
         for writer in writers:
             writer.end.set()
         for writer in writers:
-            writer.join(60)
+            writer.join(90)
             assert set(writer.refused) <= {503}, writer.refused
         if not running.is_alive():
             running.start()
