@@ -70,7 +70,7 @@ class Uploader(threading.Thread):
         self.unsure: set[str] = set()
 
     def run(self) -> None:
-        with httpx.Client(timeout=30, headers=self.headers) as client:
+        with httpx.Client(timeout=60, headers=self.headers) as client:
             try:
                 while True:
                     self._turn(client)
@@ -99,21 +99,22 @@ class Uploader(threading.Thread):
 
 
 def test_a_server_killed_during_uploads_loses_no_file_and_leaves_none(
-    running: Server, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    running: Server, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    chance = random.Random(seed)
     for number in range(ROUNDS):
         if not running.is_alive():
             running.start()
         uploaders = [Uploader(running.url, headers, seed) for seed in range(number * 4, number * 4 + 4)]
         for uploader in uploaders:
             uploader.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not all(uploader.kept for uploader in uploaders) and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(random.uniform(0, 0.4))
+        time.sleep(chance.uniform(0, 0.4))
         running.kill()
         for uploader in uploaders:
-            uploader.join(60)
+            uploader.join(90)
             for record, (name, digest) in uploader.kept.items():
                 if record not in uploader.unsure:
                     assert FileUse.objects.filter(record_id=record, file__name=name, file__sha256=digest).exists()
