@@ -20,6 +20,7 @@ from time import monotonic, sleep
 from typing import IO
 
 from django.conf import settings
+from django.core.management import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from core import background, database
@@ -179,3 +180,12 @@ def passing() -> Iterator[bool]:
         may = _try(wanted, fcntl.LOCK_SH) and _try(whole, fcntl.LOCK_SH)
         fcntl.flock(wanted, fcntl.LOCK_UN)
         yield may
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Around the ``handle`` of a command that writes: CommandError while the gate is closed; else it stays open."""
+    with passing() as may:
+        if not may:
+            raise CommandError(CLOSED)
+        yield

@@ -18,6 +18,7 @@ from collections_app.demo import load
 from collections_app.demo.load import Loaded, Plan, Progress
 from collections_app.demo.source import SourceMissing
 from core.errors import DomainError
+from core.gate import kept_open
 
 HELP = """\
 Load real, public, untidy data (the package vega_datasets) into collections that relate to each other:
@@ -45,6 +46,7 @@ class Command(BaseCommand):
             "--sample", type=_count, metavar="N", help="at most N records of each series of measurements"
         )
 
+    @kept_open()
     def handle(self, *args: Any, reset: bool, sample: int | None, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         started = perf_counter()

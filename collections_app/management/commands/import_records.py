@@ -17,6 +17,7 @@ from collections_app.io.report import Report
 from collections_app.management.terminal import FileCommand, refusal
 from collections_app.records.operations import Call
 from core.errors import DomainError, ValidationFailed
+from core.gate import kept_open
 
 HELP = """\
 Import a CSV, JSON or Excel file into a collection, with an admin's rights.
@@ -47,6 +48,7 @@ class Command(FileCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would be, and leave all as it is")
         parser.add_argument("--skip-validation", action="store_true", help="take whatever the columns can hold")
 
+    @kept_open()
     def handle(self, *args: Any, collection: str, file: str, **options: Any) -> None:
         kind = self.kind_of(file, options["format"])
         flags = {key: "true" for key in ("atomic", "dry_run", "skip_validation") if options[key]}

@@ -13,6 +13,7 @@ from django.core.management import BaseCommand, CommandError
 from accounts.principals import SYSTEM
 from collections_app.schema import moves
 from core.errors import DomainError
+from core.gate import kept_open
 
 HELP = """\
 Take the collections (fields, rules, indexes, options; no records) from one installation to another.
@@ -48,6 +49,7 @@ class Command(BaseCommand):
         apply.add_argument("--allow-data-loss", action="store_true", help="do it even if records or values are lost")
         apply.add_argument("--dry-run", action="store_true", help="try it, and leave everything as it is")
 
+    @kept_open()
     def handle(self, *args: Any, action: str, file: str, **options: Any) -> None:
         try:
             if action == "dump":

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from collections_app.files import sweeping
+from core.gate import kept_open
 
 EXAMPLES = 20
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
+    @kept_open()
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         report = sweeping.sweep(dry_run=dry_run)
         will = "to remove" if dry_run else "removed"

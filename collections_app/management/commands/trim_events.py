@@ -9,6 +9,7 @@ from django.core.management import BaseCommand
 
 from collections_app import event_retention
 from collections_app.event_retention import DAYS, MAX_DAYS, ROWS, Limits
+from core.gate import kept_open
 
 
 class Command(BaseCommand):
@@ -22,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--rows", type=_positive, help="how many events the log keeps at most")
         parser.add_argument("--dry-run", action="store_true", help="say how many would go, and delete nothing")
 
+    @kept_open()
     def handle(self, *args: Any, days: int | None, rows: int | None, dry_run: bool, **options: Any) -> None:
         known = Limits.set()
         limits = Limits(min(days or known.days, MAX_DAYS), rows or known.rows)
