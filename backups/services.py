@@ -20,6 +20,7 @@ from backups.archive import PIECE
 from backups.leasing import Ending, Lease
 from backups.making import Made
 from backups.models import Backup
+from backups.restoring import postgresql
 from core import background, clock, crews, database
 from core.errors import Conflict, DomainError, ServiceUnavailable
 
@@ -95,8 +96,9 @@ def receive(file: IO[bytes], sent_name: str, by: str) -> Backup:
         backup = _new(by, "", Origin.UPLOAD, with_files=metadata.get("with_files") is not False)
         backup.filename = f"{_stem(sent_name) or backup.name}{'.zip.enc' if is_sealed else '.zip'}"
         backup.begun = backup.created
+        told = _told_moment(metadata)
         leasing.claim(backup)
-        backup.created = _told_moment(metadata) or backup.created
+        backup.created = min(told or backup.created, backup.created)  # nothing is of a moment that is to come
         lease = Lease(backup, yields=False)
         with _answering_for(backup), leasing.held(lease):
             _finish(backup, lease, path, None)
@@ -201,9 +203,9 @@ def _told_moment(metadata: Mapping[str, Any]) -> datetime | None:
     """When a backup was made, by what it says of itself."""
     try:
         moment = datetime.fromisoformat(str(metadata.get("created")))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # a moment that is before the first one in UTC
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def _verified(path: Path, folder: Path) -> Mapping[str, Any]:
@@ -214,6 +216,8 @@ def _verified(path: Path, folder: Path) -> Mapping[str, Any]:
         verifying.extract(found, [contents.database], folder)
         if contents.metadata["engine"] == "sqlite":
             verifying.check_database(folder / contents.database.name)
+        else:
+            postgresql.check_dump(folder / contents.database.name)
         for member in contents.files:
             for _ in verifying.compared(found.pieces(member.name), member):
                 pass

@@ -23,7 +23,7 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import connection, connections
 
-from backups import postgres_tools
+from backups import ours, postgres_tools
 from backups.workshop import NoRoom
 from collections_app.models import StoredFile
 from collections_app.schema.change import ADVISORY_LOCK
@@ -162,6 +162,7 @@ class _PostgreSQL:
     report: Report
     moment: datetime
     migrations: dict[str, list[str]]
+    wanted: list[str]  # of pg_dump: what is ours
     engine: str = "postgresql"
     is_packed: bool = True
 
@@ -173,13 +174,11 @@ class _PostgreSQL:
             "--no-password",
             "--no-owner",
             "--no-privileges",
+            *self.wanted,
             f"--snapshot={self.exported}",
             f"--lock-wait-timeout={_LOCK_WAIT}",
             # Who is signed in is not part of a backup, as it is not with SQLite.
             f"--exclude-table-data={Session._meta.db_table}",
-            # What a restore keeps aside, or is preparing.
-            "--exclude-schema=before_restore",
-            "--exclude-schema=restored",
         ]
         with tempfile.TemporaryFile("w+", dir=self.folder) as told:
             dumping = postgres_tools.start(command, told)
@@ -231,9 +230,19 @@ def _postgresql(folder: Path, report: Report) -> Iterator[_PostgreSQL]:
         exported = raw.execute("SELECT pg_export_snapshot()").fetchone()[0]
         moment = clock.now()
         migrations = _by_app(raw.execute(_MIGRATIONS))
-        yield _PostgreSQL(raw, exported, folder, report, moment, migrations)
+        yield _PostgreSQL(raw, exported, folder, report, moment, migrations, _wanted(raw))
     finally:
         wrapper.close()
+
+
+def _wanted(raw: Any) -> list[str]:
+    """Which tables are dumped, and the extension that their indexes need: whatever else is there is not ours."""
+    schema = str(raw.execute("SELECT current_schema()").fetchone()[0])
+    mine, _ = ours.tables(raw.execute, schema)
+    wanted = [f'--table="{schema}"."{name}"' for name in mine]
+    if raw.execute("SELECT 1 FROM pg_extension WHERE extname = %s", [ours.EXTENSION]).fetchone():
+        wanted.append(f"--extension={ours.EXTENSION}")
+    return wanted
 
 
 def _wait_for_the_schema(raw: Any) -> None:

@@ -20,6 +20,7 @@ from django.core.checks import CheckMessage, Warning
 
 from backups import archive, storage, verifying, workshop
 from backups.archive import BadArchive
+from backups.restoring import postgresql
 from backups.verifying import Contents
 from core import clock, ids
 from core.errors import Conflict, NotFound
@@ -87,6 +88,9 @@ def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
         _write(target / archive.METADATA, found.metadata)
     if found.metadata["engine"] == "sqlite":
         verifying.check_database(target / found.database.name)
+    else:
+        postgresql.check_dump(target / found.database.name)
+        postgresql.check_surroundings()
     return found
 
 

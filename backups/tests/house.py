@@ -128,6 +128,13 @@ def restore(archive: str, *, now: bool = True, die_at: int = 0, room: int = 0) -
     return {"lines": lines.count, "commit": lines.commit}
 
 
+def back_up() -> str:
+    """A backup of the present state; its file name."""
+    made = services.create().filename
+    connections.close_all()
+    return made
+
+
 class _Lines:
     """Counts what is executed of ``backups.restoring``, and dies at one of them."""
 

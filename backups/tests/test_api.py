@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from backups import archive, leasing, services
 from backups.models import Backup
 from backups.tests.conftest import Shelf
+from core import clock
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("committed_db")]
 
@@ -84,6 +85,19 @@ def test_a_download_is_the_archive_and_can_be_taken_up_again(client: APIClient, 
     assert beyond.status_code == 416 and beyond["Content-Range"] == f"bytes */{len(content)}"
     assert client.head(url)["Content-Length"] == str(len(content))
     assert client.get(f"{url}?part=1").status_code == 400
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:59", "9999-12-31T00:00:00Z"])
+def test_an_uploaded_archive_is_of_no_moment_that_can_not_be(
+    client: APIClient, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    made = services.create()
+    real = services._verified
+    monkeypatch.setattr(services, "_verified", lambda *given: {**real(*given), "created": told})
+    content = shelf.path(made.filename).read_bytes()
+    sent = client.post(f"{URL}/upload", {"file": SimpleUploadedFile("odd.zip", content)}, format="multipart")
+    assert sent.status_code == 201 and sent.json()["status"] == "completed"
+    assert made.created < Backup.objects.get(filename="odd.zip").created <= clock.now()
 
 
 def test_what_is_uploaded_is_checked_and_can_be_fetched_again(client: APIClient, admin: Any, shelf: Shelf) -> None:

@@ -32,7 +32,7 @@ class House:
         self.data.mkdir()
         self.archive, self.then, self.now = "", {}, {}  # type: str, dict[str, Any], dict[str, Any]
         self._name = f"restored_{os.getpid()}"
-        self._url = ""
+        self.url = ""
         self._process: OtherProcess | None = None
 
     @contextmanager
@@ -41,25 +41,25 @@ class House:
         if connection.vendor == "postgresql":
             self._sql(f"CREATE DATABASE {self._name}")
             login = f"{config['USER']}:{config['PASSWORD']}" if config["PASSWORD"] else config["USER"]
-            self._url = f"postgres://{login}@{config['HOST']}:{config['PORT']}/{self._name}"
+            self.url = f"postgres://{login}@{config['HOST']}:{config['PORT']}/{self._name}"
         try:
-            with other_process(self.data, DATABASE_URL=self._url, ENV="development") as process:
+            with other_process(self.data, DATABASE_URL=self.url, ENV="development") as process:
                 self._process = process
                 told = self("build")
                 self.archive, self.then, self.now = told["backup"], told["then"], told["now"]
                 shutil.copytree(self.data, self._template)
-                if self._url:
+                if self.url:
                     self._sql(f"CREATE DATABASE {self._name}_template TEMPLATE {self._name}")
                 yield self
         finally:
-            if self._url:
+            if self.url:
                 for name in (self._name, f"{self._name}_template"):
                     self._sql(f"DROP DATABASE IF EXISTS {name} (FORCE)")
 
     def reset(self) -> None:
         shutil.rmtree(self.data)
         shutil.copytree(self._template, self.data)
-        if self._url:
+        if self.url:
             self._sql(f"DROP DATABASE {self._name} (FORCE)")
             self._sql(f"CREATE DATABASE {self._name} TEMPLATE {self._name}_template")
 
