@@ -74,7 +74,7 @@ def described(metadata: Mapping[str, Any], sizes: Mapping[str, int]) -> Contents
     if metadata.get("version") != archive.VERSION:
         raise BadArchive("The archive has a form that this version does not know; a newer one may have written it.")
     engine = metadata.get("engine")
-    if engine not in archive.DATABASES:
+    if not isinstance(engine, str) or engine not in archive.DATABASES:
         raise BadArchive(f"The archive does not say which engine its database is of: {str(engine)[:40]!r}.")
     if engine != connection.vendor:
         raise BadArchive(
@@ -208,6 +208,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], packed: int) -> None:
             _check_path(f"{name}x")
         elif info.file_size > SMALL and info.file_size > MAX_RATIO * max(1, info.compress_size):
             raise BadArchive(f"A member unpacks to more than {MAX_RATIO} times its size: {name[:100]!r}.")
+    if sum(info.file_size for info in entries) > max(SMALL, MAX_RATIO * packed):
+        raise BadArchive(f"The archive unpacks to more than {MAX_RATIO} times its size.")
     if sum(info.compress_size for info in entries) > packed:
         raise BadArchive("The members of the archive overlap.")
 
@@ -235,7 +237,9 @@ def _member(name: str, told: Any) -> Member:
 
 def _check_migrations(applied: Any) -> None:
     """Refuse what a newer version has made: we would not know what its tables mean."""
-    if not isinstance(applied, dict) or not all(isinstance(names, list) for names in applied.values()):
+    if not isinstance(applied, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in applied.values()
+    ):
         raise BadArchive("The archive does not say which migrations its database has.")
     loader = MigrationLoader(None)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}

@@ -153,6 +153,8 @@ WRONG: dict[str, tuple[Callable[[Draft], Any], str]] = {
     "later form": (_say(version=2), "newer"),
     "no form": (_say(version=None), "newer"),
     "other engine": (_say(engine="postgresql"), "runs on sqlite"),
+    "engine that is no text": (_say(engine=[]), "which engine"),
+    "migration that is no text": (_say(migrations={"users": [["x"]]}), "which migrations"),
     "unknown engine": (_say(engine="oracle"), "which engine"),
     "newer version": (_say(migrations={"accounts": ["9999_future"]}), "newer version"),
     "app that is not here": (_say(migrations={"shop": ["0001_initial"]}), "newer version"),
@@ -191,6 +193,13 @@ def test_a_bomb_is_refused_by_what_it_says(
     with pytest.raises(BadArchive, match="times its size"):
         unpacked(draft.write(tmp_path / "a.zip"), tmp_path)
     assert not list((tmp_path / "own" / "database").glob("*"))
+    monkeypatch.setattr(verifying, "SMALL", 1_000_000)
+    monkeypatch.setattr(verifying, "MAX_RATIO", 50)
+    many = Draft(good_database)
+    for n in range(8):
+        many.add(f"files/ab/zeros{n}", bytes(900_000))
+    with pytest.raises(BadArchive, match="The archive unpacks to more"):
+        unpacked(many.write(tmp_path / "many.zip"), tmp_path)
     monkeypatch.setattr(verifying, "MAX_MEMBERS", 2)
     with pytest.raises(BadArchive, match="more than 2"):
         unpacked(Draft(good_database).write(tmp_path / "b.zip"), tmp_path)
