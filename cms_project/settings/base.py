@@ -6,7 +6,7 @@ import secrets
 import sys
 
 from cms_project.settings import environment
-from cms_project.settings.environment import flag, networks, port, positive, read, texts, whole
+from cms_project.settings.environment import flag, networks, port, positive, read, texts, web_address, whole
 
 ENV = environment.ENV
 PRODUCTION = environment.PRODUCTION
@@ -26,10 +26,11 @@ HANDLER_THREADS = read(whole, 4, "HANDLER_THREADS")
 RECORDS_LANE = read(flag, True, "RECORDS_LANE")
 
 ALLOWED_HOSTS = read(texts, ["localhost", "127.0.0.1", "[::1]"], "ALLOWED_HOSTS")
-BASE_URL = read(str, f"http://127.0.0.1:{PORT}", "BASE_URL").rstrip("/")
+BASE_URL = read(web_address, f"http://127.0.0.1:{PORT}", "BASE_URL")
 TRUSTED_PROXIES = read(networks, environment.NO_NETWORKS, "TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
+    "cms_project",  # first, for its commands take the place of Django's
     "accounts.apps.AdminSiteConfig",  # django.contrib.admin with our set-up page
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -55,7 +56,6 @@ INSTALLED_APPS = [
     "realtime",
     "backups",
     "monitoring",
-    "cms_project",
 ]
 
 if "runserver" in sys.argv:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -65,6 +66,14 @@ def port(raw: str) -> int:
     if not 0 <= number < 65_536:
         raise ValueError("expected a port, 0 to 65535")
     return number
+
+
+def web_address(raw: str) -> str:
+    """``https://cms.example``, without a slash at its end."""
+    parts = urlsplit(raw)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an address like https://cms.example")
+    return raw.rstrip("/")
 
 
 NO_TEXTS: list[str] = []

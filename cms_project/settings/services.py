@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from cms_project.settings.base import ENV
 from cms_project.settings.environment import flag, positive, read
 
 REDIS_URL = read(str, "", "REDIS_URL")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):  # it may hold a password: not said
+    raise ImproperlyConfigured("REDIS_URL: expected an address that begins with redis://, rediss:// or unix://")
 
 CACHES: dict[str, Any]
 CHANNEL_LAYERS: dict[str, Any]

@@ -169,6 +169,21 @@ def test_proxies_are_addresses_and_a_limit_is_at_least_one(cast, raw, monkeypatc
         environment.read(cast, None, "A_NAME")
 
 
+@pytest.mark.parametrize("raw", ["javascript:1", "cms.example", "https://", "ftp://cms.example", "http:///path"])
+def test_links_begin_with_an_address_of_the_web(raw, monkeypatch):
+    monkeypatch.setenv("BASE_URL", raw)
+    with pytest.raises(ImproperlyConfigured, match="BASE_URL"):
+        environment.read(environment.web_address, "", "BASE_URL")
+    monkeypatch.setenv("BASE_URL", "https://cms.example:8443/site/")
+    assert environment.read(environment.web_address, "", "BASE_URL") == "https://cms.example:8443/site"
+
+
+def test_an_address_that_is_none_of_redis_is_refused_and_not_repeated(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        settings_of(tmp_path, "REDIS_URL", REDIS_URL="redis//:hunter2@cache")
+    assert "REDIS_URL: expected an address" in refused.value.stderr and "hunter2" not in refused.value.stderr
+
+
 @pytest.mark.django_db
 def test_sqlite_runs_with_the_settings_that_keep_every_answered_write():
     from django.db import connection
