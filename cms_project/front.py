@@ -134,6 +134,8 @@ class Front:
             answer.cors = _NO_HEADERS
             if b"origin" in headers:
                 is_preflight, answer.cors = self._cors.judge(cast(Mapping[str, Any], scope), headers)
+        elif scope["method"] == "OPTIONS":  # no page is let in, and the browser is told no more
+            is_preflight = b"origin" in headers and b"access-control-request-method" in headers
         name = host_asked_for(scope, headers)
         if name not in self._hosts:
             return _refusal(headers, errors.BadRequest("This host name is not served here (ALLOWED_HOSTS)."))

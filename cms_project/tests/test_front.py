@@ -280,6 +280,18 @@ def test_where_no_page_is_let_in_nothing_is_said_about_it():
     assert answer.header("Access-Control-Allow-Origin") is None and answer.header("Vary") is None
 
 
+def test_where_no_page_is_let_in_preflights_are_not_counted_either_and_are_told_nothing(settings):
+    settings.RATE_LIMIT_ENABLED, settings.RATE_LIMIT_REQUESTS = True, 1
+    inner = Inner()
+    front = Front(inner)
+    headers = {"origin": PAGE, "access-control-request-method": "PATCH"}
+    answers = [request(front, "OPTIONS", "/api/v1/x", headers) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200] and not inner.scopes
+    assert all(not name.startswith(b"access-control-") for answer in answers for name, _ in answer.headers)
+    statuses = [request(front, "OPTIONS", "/api/v1/x", more).status for more in ({"origin": PAGE}, {"origin": PAGE})]
+    assert statuses == [200, 429]
+
+
 # --- limits --------------------------------------------------------------------------------
 
 
