@@ -31,7 +31,7 @@ _ADVISORY_LOCK = 7_305_014
 def migrate() -> None:
     """Bring the database up to date, also when several servers start on it at once."""
     with _alone():
-        with _all_or_nothing() if _is_empty() else nullcontext():
+        with _all_or_nothing() if is_empty() else nullcontext():
             call_command("migrate", database=DEFAULT_DB_ALIAS, verbosity=0, interactive=False)
         ephemeral.migrate()
         _refresh_statistics()
@@ -45,7 +45,8 @@ def _refresh_statistics() -> None:
         logger.exception("the planner's statistics could not be refreshed")
 
 
-def _is_empty() -> bool:
+def is_empty() -> bool:
+    """Whether no migration has ever run on the database."""
     return MigrationRecorder.Migration._meta.db_table not in connection.introspection.table_names()
 
 

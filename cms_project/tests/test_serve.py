@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -159,3 +161,17 @@ def test_links_lead_to_the_port_that_is_served(serve, tmp_path):
         time.sleep(0.1)
     [mail] = (tmp_path / "mail").glob("*")
     assert f"{base}/verify?token=" in mail.read_text().replace("=\n", "").replace("=3D", "=")
+
+
+@pytest.mark.slow
+def test_the_first_admin_can_be_made_before_the_first_start(tmp_path):
+    admin = {"EMAIL": "a@example.com", "USERNAME": "boss", "PASSWORD": "correct-horse-battery"}
+    given = {f"DJANGO_SUPERUSER_{name}": value for name, value in admin.items()}
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "createsuperuser", "--noinput"],
+        cwd=ROOT, env={**os.environ, "ENV": "development", "ENV_FILE": "", "DATA_DIR": str(tmp_path), "DATABASE_URL": "", **given},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0 and "Superuser created" in ended.stdout, ended.stderr
+    with closing(sqlite3.connect(tmp_path / "app.db")) as base:
+        assert base.execute("SELECT email, role FROM users").fetchall() == [("a@example.com", "superadmin")]
