@@ -83,7 +83,7 @@ class StagedRestoreView(CheckedView, GenericAPIView[Any]):
 
     @extend_schema("backups_restore_get", request=None, responses={200: documents.STAGED})
     def get(self, request: Request) -> Response:
-        staged, failure = staging.pending(), staging.failure()
+        staged, failure = staging.waiting(), staging.failure()
         shown: dict[str, Any] = dict.fromkeys(("backup_filename", "backup_created", "staged", "staged_by", "error"))
         if staged is not None:
             status = "pending_restart"

@@ -6,7 +6,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,7 @@ from core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
 from core.gate import closed
 from core.restored import Restoration
 
+INTERRUPTED = "The process that restored it at once died before it was done."
 KEPT = "files.before_restore"  # under DATA_DIR, beside the files of which they were
 _PIECE = 500
 
@@ -81,6 +82,9 @@ def apply(*, at_start: bool = False) -> Done:
             raise NotFound(staging.NOTHING)
         added = 0
         if not _is_done(staged):
+            if staged.at_once and at_start:
+                staging.failed(staged, INTERRUPTED)
+                raise Failed(f"The backup was not restored, and nothing was changed: {INTERRUPTED}")
             with workshop.folder(storage.folder()) as own:
                 engine = _engine(own)
                 with _failing(staged, engine):
@@ -96,11 +100,13 @@ def now(path: Path, name: str, by: str) -> Done:
 
     Where it can't be done now, nothing is left staged.
     """
-    staging.stage(path, name, by)
+    staged = staging.stage(path, name, by, at_once=True)
     try:
         return apply()
-    except ServiceUnavailable:
-        staging.cancel()
+    except BaseException:  # such as Ctrl-C
+        with suppress(Conflict):  # somebody else is at it, and will come to its end
+            if staging.pending() == staged and not _is_done(staged):
+                staging.cancel()
         raise
 
 

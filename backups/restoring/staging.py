@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage, Warning
 
@@ -33,13 +33,17 @@ logger = logging.getLogger("fastcms.backups")
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A restore that is to be done. ``by`` is the principal's key, times are ISO 8601."""
+    """A restore that is to be done. ``by`` is the principal's key, times are ISO 8601.
+
+    One ``at_once`` is done by whoever staged it, or not at all: whoever saw it die goes on with what there is.
+    """
 
     id: str
     backup_filename: str
     by: str
     staged: str
     backup_created: str = ""
+    at_once: bool = False
 
     @property
     def folder(self) -> Path:
@@ -55,8 +59,11 @@ class Failure:
     failed: str
 
 
-def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged:
-    """Unpack the archive at ``path``, so that the next start of the server puts it in place.
+Told = TypeVar("Told", Staged, Failure)
+
+
+def stage(path: Path, name: str, by: str, password: str | None = None, *, at_once: bool = False) -> Staged:
+    """Unpack the archive at ``path``, so that the next start of the server, or the caller, puts it in place.
 
     Whatever is wrong with it is said before anything is touched: BadArchive; NoRoom; Conflict while another
     restore is being staged or done. One that was staged before is given up.
@@ -64,7 +71,7 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
     with alone(), workshop.folder(storage.folder()) as own:
         found = unpack(path, own, password)
         staged = Staged(
-            ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40]
+            ids.new_id(), name, by, clock.isoformat(clock.now()), str(found.metadata.get("created", ""))[:40], at_once
         )
         made = own / "database"
         _write(made / MARKER, asdict(staged))
@@ -72,7 +79,7 @@ def stage(path: Path, name: str, by: str, password: str | None = None) -> Staged
         made.rename(staged.folder)
         _sync_folder()
         _forget_failure()
-    logger.info("%s is staged for restore by %s", name, by)
+    logger.info("%s is %s by %s", name, "being restored" if at_once else "staged for restore", by)
     return staged
 
 
@@ -95,15 +102,19 @@ def unpack(path: Path, folder: Path, password: str | None = None) -> Contents:
 
 
 def pending() -> Staged | None:
-    """What waits to be put in place."""
-    found = _read(f"{FOLDER}/{MARKER}")
-    return Staged(**found) if found else None
+    """What waits to be put in place, or what somebody is at, or has died over."""
+    return _read(f"{FOLDER}/{MARKER}", Staged)
+
+
+def waiting() -> Staged | None:
+    """What the next start puts in place."""
+    found = pending()
+    return None if found is None or found.at_once else found
 
 
 def failure() -> Failure | None:
     """How the last restore failed, if it did."""
-    found = _read(FAILED)
-    return Failure(**found) if found else None
+    return _read(FAILED, Failure)
 
 
 def described(staged: Staged) -> Contents:
@@ -158,7 +169,7 @@ def failed(staged: Staged, why: str) -> None:
 
 def check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A system check: commands that only work on the data say that it is about to be replaced."""
-    staged = pending()
+    staged = waiting()
     if staged is None:
         return []
     told = f"{staged.backup_filename} is staged for restore: the next start of the server puts it in place."
@@ -179,15 +190,14 @@ def alone(*, patiently: bool = False) -> Iterator[None]:
         yield
 
 
-def _read(name: str) -> dict[str, Any] | None:
+def _read(name: str, kind: type[Told]) -> Told | None:
     try:
-        found: dict[str, Any] = json.loads((storage.folder() / name).read_bytes())
+        return kind(**json.loads((storage.folder() / name).read_bytes()))
     except FileNotFoundError:
         return None
-    except ValueError as fault:  # a server must start all the same
+    except (TypeError, ValueError) as fault:  # a server must start all the same
         logger.warning("%s can't be read, and counts for nothing: %s", name, fault)
         return None
-    return found
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -110,9 +110,11 @@ def start() -> dict[str, Any]:
     }
 
 
-def restore(archive: str, *, now: bool = True, die_at: int = 0, room: int = 0) -> dict[str, Any]:
+def restore(
+    archive: str, *, now: bool = True, die_at: int = 0, room: int = 0, die_in: str = "", interrupt_in: str = ""
+) -> dict[str, Any]:
     """Restore, and die by SIGKILL at the n-th line; answers how many there were, and that of the commit."""
-    lines = _Lines(die_at)
+    lines = _Lines(die_at, die_in, interrupt_in)
     if room:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
@@ -123,6 +125,9 @@ def restore(archive: str, *, now: bool = True, die_at: int = 0, room: int = 0) -
                 applying.now(path, archive, SYSTEM.key)
             else:
                 staging.stage(path, archive, SYSTEM.key)
+        except KeyboardInterrupt:
+            if not interrupt_in:
+                raise
         finally:
             sys.settrace(None)
     return {"lines": lines.count, "commit": lines.commit}
@@ -138,14 +143,19 @@ def back_up() -> str:
 class _Lines:
     """Counts what is executed of ``backups.restoring``, and dies at one of them."""
 
-    def __init__(self, die_at: int) -> None:
+    def __init__(self, die_at: int, die_in: str, interrupt_in: str) -> None:
         self.count, self.commit, self._die_at = 0, 0, die_at
+        self._die_in, self._interrupt_in = die_in, interrupt_in
 
     def trace(self, frame: Any, event: str, arg: Any) -> Any:
         if "/backups/restoring/" not in frame.f_code.co_filename:
             return None
+        if frame.f_code.co_name == self._interrupt_in:
+            raise KeyboardInterrupt
         if event == "line":
             self.count += 1
+            if frame.f_code.co_name == self._die_in:
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.count == self._die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
         elif event == "return" and frame.f_code.co_name == "swap":
