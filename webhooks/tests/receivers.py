@@ -82,7 +82,7 @@ class Receiver:
         self.url = f"{'https' if ssl_context else 'http'}://127.0.0.1:{self.port}/hook"
         threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
 
-    def wait_for(self, count: int, seconds: float = 15) -> list[Taken]:
+    def wait_for(self, count: int, seconds: float = 60) -> list[Taken]:
         """The requests, when there are that many."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.taken) >= count, seconds), len(self.taken)
