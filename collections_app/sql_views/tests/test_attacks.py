@@ -316,7 +316,7 @@ def test_joins_of_everything_with_everything_end_in_time(make_collection: Any, r
         started = monotonic()
         with pytest.raises(BadRequest, match="longer than"):
             ask()
-        assert monotonic() - started < 5
+        assert monotonic() - started < 60
 
 
 def _times(operator: str, field: str, levels: int) -> str:
