@@ -5,9 +5,11 @@
     metadata.json                  what is in it, and what made it; written last
 
 ``metadata.json`` is ``{"version": 1, "app_version", "name", "created", "engine": "sqlite" | "postgresql",
-"migrations": {app: [names]}, "with_files": bool, "missing": [paths], "files": {member: {"size", "sha256"}}}``:
+"migrations": {app: [names]}, "with_files": bool, "missing": [paths], "folder": path,
+"files": {member: {"size", "sha256"}}}``:
 ``files`` are all other members, sizes in bytes; ``missing`` are files that the database named and that the
-storage had lost, whole or in part. A backup without files has none of them, which is no loss.
+storage had lost, whole or in part; ``folder`` is that of
+``manage.py backup --to``. A backup without files has none of them, which is no loss.
 
 Whatever the size of the members, pieces of them are all that is in memory; of each there stays a line.
 """

@@ -44,8 +44,10 @@ def files_size() -> int:
     return int(StoredFile.objects.filter(state=StoredFile.State.KEPT).aggregate(all=Sum("size"))["all"] or 0)
 
 
-def make(folder: Path, name: str, *, with_files: bool, progress: Progress) -> Made:
+def make(folder: Path, name: str, *, with_files: bool, progress: Progress, to: Path | None = None) -> Made:
     """Archive the database and the stored files as they are now; ``name`` is what the backup calls itself.
+
+    ``to`` is the folder that it is for, if that is not the storage of backups; the archive says so.
 
     The bytes of files must stay meanwhile. Raises ServiceUnavailable, NoRoom, and what ``progress`` does.
     """
@@ -54,7 +56,7 @@ def make(folder: Path, name: str, *, with_files: bool, progress: Progress) -> Ma
     workshop.check_room(folder, snapshots.room() + files)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            made = _made(folder, name, with_files, _Bytes(progress, database, files))
+            made = _made(folder, name, with_files, to, _Bytes(progress, database, files))
             progress.reach(1)  # a dump is smaller than the database was thought to be
             return made
         except Changed:
@@ -85,7 +87,7 @@ class _Bytes:
         self._progress.reach(min(1.0, (self._copied + self._written) / self._all))
 
 
-def _made(folder: Path, name: str, with_files: bool, done: _Bytes) -> Made:
+def _made(folder: Path, name: str, with_files: bool, to: Path | None, done: _Bytes) -> Made:
     path = folder / "archive"
     with (
         snapshots.taken(folder, done.copied) as snapshot,
@@ -104,6 +106,7 @@ def _made(folder: Path, name: str, with_files: bool, done: _Bytes) -> Made:
                 "migrations": snapshot.migrations,
                 "with_files": with_files,
                 "missing": missing,
+                "folder": str(to.resolve()) if to else "",
             }
         )
     return Made(path, path.stat().st_size, moment, len(missing))

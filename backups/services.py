@@ -135,6 +135,30 @@ def keep(count: int, origin: str, by: str) -> int:
     return len(rows)
 
 
+def keep_in(folder: Path, count: int) -> int:
+    """Delete the oldest of the archives that were made for this folder, all but ``count``; answers how many.
+
+    Others stay, whatever their names: somebody has put them there.
+    """
+    found = sorted(
+        (path for path in folder.iterdir() if moment_of(path.name) and _was_made_for(path, folder)),
+        key=lambda path: (moment_of(path.name), path.stat().st_mtime_ns),
+        reverse=True,
+    )
+    for path in found[count:]:
+        path.unlink()
+    return len(found[count:])
+
+
+def _was_made_for(path: Path, folder: Path) -> bool:
+    try:
+        with archive.reading(path) as found:
+            return found.metadata.get("folder") == str(folder.resolve())
+    except (DomainError, OSError) as fault:
+        logger.warning("%s can't be read, and stays: %s", path, fault)
+        return False
+
+
 def tidy() -> None:
     """Remove what processes left that died, and forget what is long over."""
     workshop.sweep(storage.folder())
@@ -229,7 +253,7 @@ def _make(backup: Backup, lease: Lease, to: Path | None = None, *, resumes: bool
     place = to or storage.folder()
     with _answering_for(backup, resumes=resumes), leasing.held(lease), workshop.folder(place) as folder:
         made = _in_the_back(
-            lambda: making.make(folder, backup.name, with_files=backup.with_files, progress=lease), lease
+            lambda: making.make(folder, backup.name, with_files=backup.with_files, progress=lease, to=to), lease
         )
         backup.created, backup.missing = made.moment, made.missing
         _finish(backup, lease, made.path, to)

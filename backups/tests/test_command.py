@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,18 @@ def test_another_folder_gets_it_and_no_row_stays(shelf: Shelf, tmp_path: Path, m
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "backup_of_mine.zip").write_bytes(b"not ours")
+    (elsewhere / "backup_20200101_000000.zip").write_bytes(b"no archive")
+    brought = services.create()
+    shutil.move(shelf.path(brought.filename), elsewhere / "backup_20200101_000001.zip")
+    Backup.objects.all().delete()
     moment = clock.now()
     monkeypatch.setattr(clock, "now", lambda: moment)
     for _ in range(3):
         told = run("--to", str(elsewhere), "--keep", "2")
     names = sorted(path.name for path in elsewhere.iterdir())
     stem = f"backup_{moment:%Y%m%d_%H%M%S}"
+    stays, names = names[:2], names[2:]
+    assert stays == ["backup_20200101_000000.zip", "backup_20200101_000001.zip"], "they are somebody's"
     assert names == [f"{stem}_2.zip", f"{stem}_3.zip", "backup_of_mine.zip"] and "1 older deleted, 2 kept." in told
     assert opened(elsewhere / names[0], tmp_path / "database").metadata["with_files"] is True
     assert shelf.names() == [] and not Backup.objects.exists()

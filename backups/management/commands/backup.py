@@ -52,7 +52,9 @@ class Command(BaseCommand):
             )
             gone = 0
             if keep is not None:
-                gone = services.keep(keep, Backup.Origin.COMMAND, "backup") if to is None else _keep_in(to, keep)
+                gone = (
+                    services.keep(keep, Backup.Origin.COMMAND, "backup") if to is None else services.keep_in(to, keep)
+                )
         except DomainError as fault:
             raise CommandError(fault.message) from fault
         if verbosity:
@@ -66,18 +68,6 @@ class Command(BaseCommand):
     def _progress(self, percent: int) -> None:
         self.stdout.write(f"\r{percent:3} % ", ending="")
         self.stdout.flush()
-
-
-def _keep_in(folder: Path, count: int) -> int:
-    """Delete the oldest backups of a folder, by their names, which say when they were made."""
-    found = sorted(
-        (path for path in folder.iterdir() if services.moment_of(path.name)),
-        key=lambda path: (services.moment_of(path.name), path.stat().st_mtime_ns),
-        reverse=True,
-    )
-    for path in found[count:]:
-        path.unlink()
-    return len(found[count:])
 
 
 def _count(text: str) -> int:
