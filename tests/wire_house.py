@@ -34,10 +34,10 @@ class Socket:
     def say(self, **message: Any) -> None:
         self.connection.send(json.dumps(message))
 
-    def next(self, timeout: float = 5) -> dict[str, Any]:
+    def next(self, timeout: float = 30) -> dict[str, Any]:
         return dict(json.loads(self.connection.recv(timeout)))
 
-    def until(self, kind: str, timeout: float = 5) -> dict[str, Any]:
+    def until(self, kind: str, timeout: float = 30) -> dict[str, Any]:
         while (found := self.next(timeout))["type"] != kind:
             pass
         return found
@@ -53,7 +53,7 @@ class Socket:
             return True
         return False
 
-    def close_code(self, timeout: float = 5) -> int | None:
+    def close_code(self, timeout: float = 30) -> int | None:
         """The code that the server closes with; None where it does not within that time."""
         try:
             while True:
@@ -68,7 +68,7 @@ class House:
     def __init__(self, running: Server, database: Path) -> None:
         self._database = database
         self.server, self.url = running, running.url
-        self.http = httpx.Client(base_url=running.url, timeout=30)
+        self.http = httpx.Client(base_url=running.url, timeout=60)
         self.token = self.register("first")["access_token"]
         self.http.headers["Authorization"] = f"Bearer {self.token}"
 
@@ -76,7 +76,7 @@ class House:
         """Another account: its tokens, its id. Of ``users``, or of an auth collection."""
         path = f"/api/v1/collections/{realm}/auth/register" if realm else "/api/v1/auth/register"
         account = {"email": f"{name}@example.com", "password": PASSWORD}
-        return dict(httpx.post(f"{self.url}{path}", json=account, timeout=30).raise_for_status().json())
+        return dict(httpx.post(f"{self.url}{path}", json=account, timeout=60).raise_for_status().json())
 
     def collection(self, name: str, list_rule: str | None = None, **more: Any) -> None:
         """With a text ``title``; whoever the rule says may list it, and nobody but admins may write."""
@@ -109,6 +109,7 @@ class House:
 
     @contextmanager
     def socket(self, query: str = "", path: str = "/api/v1/ws/realtime", **options: Any) -> Iterator[Socket]:
+        options = {"open_timeout": 60} | options
         with connect(f"{self.url.replace('http', 'ws')}{path}{query}", **options) as connection:
             yield Socket(connection)
 
