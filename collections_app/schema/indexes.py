@@ -12,6 +12,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from django.db import connection
+
 from collections_app import dialects
 from collections_app.schema.definition import CollectionDef, Field
 from core.catalogue import Index
@@ -34,13 +36,24 @@ class Wanted:
         quote = dialects.quote
         if self.trigram:
             folded = dialects.current().fold(quote(self.fields[0].column))
-            return f"CREATE INDEX {quote(self.name)} ON {quote(table)} USING gin (({folded}) gin_trgm_ops)"
+            operators = f"{quote(_home_of_trigrams())}.gin_trgm_ops"  # the search path may be that of a restore
+            return f"CREATE INDEX {quote(self.name)} ON {quote(table)} USING gin (({folded}) {operators})"
         # Empty sorts first on both engines; PostgreSQL has to be told, or it could not use the index.
         order = " NULLS FIRST" if vendor == "postgresql" else ""
         columns = ", ".join(
             quote(field.column) + ("" if field.id in ("id", "created", "updated") else order) for field in self.fields
         )
         return f"CREATE {'UNIQUE ' if self.unique else ''}INDEX {quote(self.name)} ON {quote(table)} ({columns})"
+
+
+def _home_of_trigrams() -> str:
+    """The schema that pg_trgm is installed in: ``public``, or a hoster's own for extensions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace "
+            "WHERE extname = 'pg_trgm'"
+        )
+        return str(cursor.fetchone()[0])
 
 
 def wanted(collection: CollectionDef, vendor: str, *, trigrams: bool) -> dict[str, Wanted]:

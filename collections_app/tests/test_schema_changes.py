@@ -266,6 +266,23 @@ def test_indexes_come_and_go_with_the_definition_and_survive_changes(things: lis
     assert names() == set(wanted)
 
 
+def test_a_search_index_can_be_made_under_any_search_path(things: list[str]) -> None:
+    from django.db import connection, transaction
+
+    if connection.vendor != "postgresql":
+        pytest.skip("an index of PostgreSQL")
+    collection = registry.latest().get("things")
+    search = next(one for one in indexes.wanted(collection, "postgresql", trigrams=True).values() if one.trigram)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA elsewhere")
+        cursor.execute("SET LOCAL search_path = elsewhere")
+        cursor.execute(f'CREATE TABLE things ("{search.fields[0].column}" text)')
+        cursor.execute(search.create_sql("things", "postgresql"))
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'elsewhere'")
+        assert "public.gin_trgm_ops" in cursor.fetchone()[0]
+        transaction.set_rollback(True)
+
+
 def test_search_follows_renames_conversions_and_new_indexes(things: list[str], records: Any) -> None:
     assert records("things").page("search=ABC")["total"] == 1
     change("things", lambda schema: entry(schema, "title").update(name="headline"))
