@@ -22,5 +22,5 @@ class BackupsConfig(AppConfig):
         metrics.facts("backups", "Backups, by status.", selectors.counts, ["status"])
         metrics.facts("last_backup_age_seconds", "How long ago the newest backup was made.", selectors.age)
         checks.register(staging.check)
-        restored.register("backups", leasing.end_all)
+        restored.register("backups", leasing.end_all, leasing.present)
         removal.hold_while("backups", leasing.is_copying)

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +156,25 @@ def settle() -> None:
         )
 
 
-def end_all(restoration: Restoration, present: Any) -> None:
-    """In a database that was put back: nobody works at what was being made when the backup was, itself among it."""
+def present() -> list[dict[str, Any]]:
+    """The rows of the archives that there are, as JSON: a restore does not change what there is in the storage."""
+    rows = Backup.objects.filter(status=Status.COMPLETED, deleted=None).order_by("created").values()
+    return [
+        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def end_all(restoration: Restoration, present: list[dict[str, Any]] | None) -> None:
+    """In a database that was put back: nobody works at what was being made when the backup was, itself among it.
+
+    Archives that are there are told of as they were before: by whom and when they were made.
+    """
+    for row in present or ():
+        if Backup.objects.filter(pk=row["id"]).update(**row):
+            continue
+        if not Backup.objects.filter(filename=row["filename"], deleted=None).exists():
+            Backup.objects.create(**row)
     Backup.objects.filter(status=Status.RUNNING).update(lease_until=clock.now())
 
 

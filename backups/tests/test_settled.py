@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from rest_framework.test import APIClient
 
 from accounts import api_keys, tokens
 from accounts.models import ApiKey, Invite, SignIn, User
+from backups.models import Backup
 from collections_app import events
 from collections_app.models import EventLogState, IdempotencyKey, Job
 from collections_app.restored import LEAP, RESTORED, is_done
@@ -78,6 +80,27 @@ def test_a_revision_given_before_and_after_is_not_taken_for_the_same(make_collec
     settle()
     after = registry.latest().get("notes")
     assert after.revision == before.revision and after is not before
+
+
+def test_the_archives_that_there_are_keep_their_rows() -> None:
+    now = clock.now()
+    for name, origin in (("of_itself", "request"), ("later", "schedule")):
+        Backup.objects.create(
+            id=name,
+            filename=f"{name}.zip",
+            origin=origin,
+            status="completed",
+            created=now,
+            finished=now,
+            created_by="me",
+        )
+    before, known = list(Backup.objects.order_by("id").values()), json.loads(json.dumps(restored.present()))
+    Backup.objects.filter(pk="later").delete()
+    Backup.objects.filter(pk="of_itself").update(status="running", finished=None, lease_until=now)
+    settle(known)
+    assert list(Backup.objects.order_by("id").values()) == before
+    settle()
+    assert Backup.objects.count() == 2
 
 
 def test_work_under_way_ends(make_collection: Any) -> None:
