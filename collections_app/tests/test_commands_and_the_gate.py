@@ -23,7 +23,7 @@ def own_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "command",
     [
         ("import_records", "things", "things.csv"), ("sweep_files",), ("trim_events",), ("demo",),
-        ("schema", "apply", "schema.json"),
+        ("schema", "apply", "schema.json"), ("checkdb", "--fix"),
     ],
 )  # fmt: skip
 def test_a_command_that_writes_is_refused_while_the_gate_is_closed(command: tuple[str, ...]) -> None:

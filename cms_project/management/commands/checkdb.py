@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.apps import apps
@@ -16,6 +17,7 @@ from backups.models import Backup
 from core import catalogue, consistency
 from core.consistency import Problem
 from core.errors import DomainError
+from core.gate import kept_open
 
 LINE = "=" * 42
 HELP = """\
@@ -43,6 +45,10 @@ class Command(BaseCommand):
         parser.add_argument("--no-backup", action="store_true", help="repair without one, where none can be made")
 
     def handle(self, *args: Any, fix: bool, no_backup: bool, **options: Any) -> None:
+        with kept_open() if fix else nullcontext():
+            self._check(fix, no_backup)
+
+    def _check(self, fix: bool, no_backup: bool) -> None:
         self.stdout.write("Running database consistency check...\n\n")
         try:
             catalogue.read()
