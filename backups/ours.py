@@ -1,7 +1,7 @@
-"""Which tables of PostgreSQL's schema ``public`` are this installation's.
+"""Which tables are this installation's.
 
-The database may have others in it: tables of other programs, views for reports, extensions of the hoster. They are
-no part of a backup, and a restore leaves them where they are.
+PostgreSQL's schema ``public`` may have others in it: tables of other programs, views for reports, extensions of
+the hoster. They are no part of a backup, and a restore leaves them where they are.
 """
 
 from __future__ import annotations

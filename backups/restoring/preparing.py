@@ -18,9 +18,10 @@ from contextlib import suppress
 from typing import Any
 
 import django
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections, router
 
 from core import restored
 from core.errors import DomainError
@@ -91,12 +92,23 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def check_tables() -> None:
+    """NotReady where a table is missing that this version has: migrations only look at what was said to be done."""
+    with connection.cursor() as cursor:
+        here = set(connection.introspection.table_names(cursor))
+    models = [one for one in apps.get_models(include_auto_created=True) if one._meta.managed]
+    missing = {one._meta.db_table for one in models if router.allow_migrate_model(DEFAULT_DB_ALIAS, one)} - here
+    if missing:
+        raise NotReady(f"its database lacks {', '.join(sorted(missing))[:200]}")
+
+
 def main() -> None:
     django.setup()
     given = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _point_at(given["target"])
     call_command("migrate", verbosity=0, interactive=False)
+    check_tables()
     restored.settle(Restoration(given["id"], given["by"], given["present"]))
     restored.check()
     if connection.vendor == "sqlite":

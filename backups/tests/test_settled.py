@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from accounts import api_keys, tokens
 from accounts.models import ApiKey, Invite, SignIn, User
 from backups.models import Backup
+from backups.restoring import preparing
 from collections_app import events
 from collections_app.models import EventLogState, IdempotencyKey, Job
 from collections_app.restored import LEAP, RESTORED, is_done
@@ -101,6 +102,13 @@ def test_the_archives_that_there_are_keep_their_rows() -> None:
     assert list(Backup.objects.order_by("id").values()) == before
     settle()
     assert Backup.objects.count() == 2
+
+
+def test_a_copy_that_lacks_a_table_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    preparing.check_tables()
+    monkeypatch.setattr(User._meta, "db_table", "not_there")
+    with pytest.raises(preparing.NotReady, match="lacks not_there"):
+        preparing.check_tables()
 
 
 def test_work_under_way_ends(make_collection: Any) -> None:
