@@ -11,29 +11,21 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts.api.serializers import NothingSerializer
 from accounts.principals import Principal
 from accounts.scopes import Keys
 from backups import selectors, storage
 from backups.api import documents
+from backups.api.permissions import IsSuperadmin
 from backups.models import Backup
 from backups.restoring import applying, staging
-from core.errors import Conflict, Forbidden, NotFound
-from core.permissions import IsAdmin
+from core.errors import Conflict, NotFound
 from core.serializers import Flag, StrictSerializer
 from core.views import CheckedView
 
 STAGED = "Backup staged for restore. Please restart the server to complete restoration."
 RESTORED = "Backup restored. Everybody has to sign in again."
-
-
-class IsSuperadmin(IsAdmin):
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if super().has_permission(request, view) and not cast(Principal, request.user).is_superadmin:
-            raise Forbidden("Only a superadmin restores backups: who has which role comes with them.")
-        return True
 
 
 class RestoreQuerySerializer(StrictSerializer):

@@ -18,6 +18,7 @@ from accounts.api.serializers import NothingSerializer
 from accounts.scopes import Keys
 from backups import selectors, services, storage
 from backups.api import documents
+from backups.api.permissions import IsSuperadmin
 from backups.api.serializers import BackupsQuerySerializer, NewBackupQuerySerializer, NewBackupSerializer
 from backups.models import Backup
 from collections_app.api.files import BytesView
@@ -78,7 +79,7 @@ class UploadView(CheckedView):
 
     api_keys = Keys.NONE
     crew = "files"
-    permission_classes = (IsAdmin,)
+    permission_classes = (IsSuperadmin,)
     parser_classes = (MultiPartParser, JSONParser, FormParser)
 
     def get_serializer(self) -> serializers.BaseSerializer[Any]:

@@ -25,6 +25,11 @@ def client(as_user: Any, admin: Any) -> APIClient:
     return as_user(admin)
 
 
+@pytest.fixture
+def chief(as_user: Any, superadmin: Any) -> APIClient:
+    return as_user(superadmin)
+
+
 def test_a_backup_is_made_listed_read_and_deleted(client: APIClient, admin: Any, shelf: Shelf) -> None:
     answer = client.post(URL, {"note": "before the move"}, format="json")
     made = answer.json()
@@ -89,29 +94,29 @@ def test_a_download_is_the_archive_and_can_be_taken_up_again(client: APIClient, 
 
 @pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:59", "9999-12-31T00:00:00Z"])
 def test_an_uploaded_archive_is_of_no_moment_that_can_not_be(
-    client: APIClient, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, told: str
+    chief: APIClient, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
     made = services.create()
     real = services._verified
     monkeypatch.setattr(services, "_verified", lambda *given: {**real(*given), "created": told})
     content = shelf.path(made.filename).read_bytes()
-    sent = client.post(f"{URL}/upload", {"file": SimpleUploadedFile("odd.zip", content)}, format="multipart")
+    sent = chief.post(f"{URL}/upload", {"file": SimpleUploadedFile("odd.zip", content)}, format="multipart")
     assert sent.status_code == 201 and sent.json()["status"] == "completed"
     assert made.created < Backup.objects.get(filename="odd.zip").created <= clock.now()
 
 
-def test_what_is_uploaded_is_checked_and_can_be_fetched_again(client: APIClient, admin: Any, shelf: Shelf) -> None:
+def test_what_is_uploaded_is_checked_and_can_be_fetched_again(chief: APIClient, superadmin: Any, shelf: Shelf) -> None:
     made = services.create()
     content = shelf.path(made.filename).read_bytes()
 
     def send(name: str, sent: bytes) -> Any:
-        return client.post(f"{URL}/upload", {"file": SimpleUploadedFile(name, sent)}, format="multipart")
+        return chief.post(f"{URL}/upload", {"file": SimpleUploadedFile(name, sent)}, format="multipart")
 
     taken = send("from-there.zip", content)
     assert taken.status_code == 201, taken.json()
     row = taken.json()
-    assert (row["filename"], row["origin"], row["created_by"]) == ("from-there.zip", "upload", str(admin.pk))
-    assert row["created"] == client.get(f"{URL}/{made.pk}").json()["created"]
+    assert (row["filename"], row["origin"], row["created_by"]) == ("from-there.zip", "upload", str(superadmin.pk))
+    assert row["created"] == chief.get(f"{URL}/{made.pk}").json()["created"]
     assert shelf.path("from-there.zip").read_bytes() == content
     assert send("from-there.zip", content).json()["filename"] == "from-there_2.zip"
     assert send("../../evil.zip", content).json()["filename"] == "evil.zip"
@@ -119,8 +124,8 @@ def test_what_is_uploaded_is_checked_and_can_be_fetched_again(client: APIClient,
     for broken in (b"", b"no zip", content[:-30], content.replace(b"database.d", b"datebase.d")):
         refused = send("broken.zip", broken)
         assert refused.status_code == 422, refused.json()
-    assert client.post(f"{URL}/upload", {"other": "1"}, format="multipart").status_code == 422
-    assert client.post(f"{URL}/upload", {}, format="json").status_code == 422
+    assert chief.post(f"{URL}/upload", {"other": "1"}, format="multipart").status_code == 422
+    assert chief.post(f"{URL}/upload", {}, format="json").status_code == 422
     assert shelf.names() == before and Backup.objects.count() == len(before)
 
 
@@ -171,6 +176,8 @@ def test_nobody_but_admins_learns_or_changes_anything(
     for caller, status in ((anonymous, 401), (as_user(member), 403)):
         for method, url in asks:
             assert getattr(caller, method)(url).status_code == status, (method, url)
+    archive_of_ours = SimpleUploadedFile("mine.zip", shelf.path(made.filename).read_bytes())
+    assert client.post(f"{URL}/upload", {"file": archive_of_ours}, format="multipart").status_code == 403
     assert shelf.names() == [made.filename] and Backup.objects.filter(deleted=None).count() == 1
 
 
@@ -203,7 +210,7 @@ def test_the_document_has_them(client: APIClient) -> None:
     assert {"200", "202"} <= paths[URL]["post"]["responses"].keys()
 
 
-def test_an_encrypted_backup_is_called_so(client: APIClient, settings: Any, shelf: Shelf) -> None:
+def test_an_encrypted_backup_is_called_so(client: APIClient, chief: APIClient, settings: Any, shelf: Shelf) -> None:
     settings.BACKUP_PASSWORD = "correct horse"
     made = client.post(URL).json()
     assert made["filename"] == f"{made['name']}.zip.enc" and made["encrypted"]
@@ -211,10 +218,8 @@ def test_an_encrypted_backup_is_called_so(client: APIClient, settings: Any, shel
     assert fetched["Content-Type"] == "application/octet-stream"
     with archive.reading(shelf.path(made["filename"])) as found:
         assert found.metadata["name"] == made["name"]
-    again = client.post(f"{URL}/upload", {"file": SimpleUploadedFile("x.zip", fetched.getvalue())}, format="multipart")
+    again = chief.post(f"{URL}/upload", {"file": SimpleUploadedFile("x.zip", fetched.getvalue())}, format="multipart")
     assert again.json()["filename"] == "x.zip.enc"
     settings.BACKUP_PASSWORD = "another"
-    refused = client.post(
-        f"{URL}/upload", {"file": SimpleUploadedFile("y.zip", fetched.getvalue())}, format="multipart"
-    )
+    refused = chief.post(f"{URL}/upload", {"file": SimpleUploadedFile("y.zip", fetched.getvalue())}, format="multipart")
     assert refused.status_code == 422 and "BACKUP_PASSWORD" in refused.json()["message"]
