@@ -115,6 +115,16 @@ def fast_passwords(settings: Any, request: pytest.FixtureRequest) -> None:
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A Redis that is there for tests; what needs one is left out where there is none, but never in CI."""
+    url = os.environ.get("TEST_REDIS_URL", "")
+    if not url:
+        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
+        pytest.skip("TEST_REDIS_URL is not set")
+    return url
+
+
 @pytest.fixture
 def real_hashers() -> None:
     """Ask for it to keep the product's own password hashers."""

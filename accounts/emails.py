@@ -24,7 +24,6 @@ from core.errors import BadRequest, Conflict, ValidationFailed
 
 HOUR = 3600  # seconds
 MAX_LINKS_AN_HOUR = 5  # of one kind to one account, and to one new address whoever asks for it
-ALREADY_VERIFIED = "Your e-mail address is verified already."
 
 
 def send_verification(account: Account) -> None:

@@ -36,7 +36,6 @@ _ENCRYPTED, _PATCHED = 0x1, 0x20  # flags of members that we never write
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SQLITE = b"SQLite format 3\0"
 _TRIGGER = re.compile(r"fts_[a-z0-9]+_(insert|update|delete)")  # those of search indexes, and no others
-_UTF8 = 1  # of the header's text encodings
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("com
 
 
 @pytest.fixture
-def redis_url() -> str:
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        pytest.skip("TEST_REDIS_URL is not set")
-    redis.Redis.from_url(url).delete(*background.tasks, "celery", "unacked", "unacked_index")
-    return url
+def redis_url(redis_url: str) -> str:
+    redis.Redis.from_url(redis_url).delete(*background.tasks, "celery", "unacked", "unacked_index")
+    return redis_url
 
 
 class Relay:

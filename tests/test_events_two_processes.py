@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -32,14 +31,6 @@ SECONDS = 20.0  # that a change may take to get there, on the slowest machine
 @pytest.fixture
 def notes(make_collection: Any) -> None:
     make_collection("notes", title="text", **OPEN)
-
-
-@pytest.fixture
-def redis_url() -> str:
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        pytest.skip("TEST_REDIS_URL is not set")
-    return url
 
 
 @pytest.fixture

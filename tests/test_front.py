@@ -49,10 +49,7 @@ def test_a_server_limits_lets_pages_in_and_tells_what_it_did(tmp_path):
     assert answers[0].headers["X-Request-ID"] in lines[0] and "secret-1" not in told
 
 
-def test_two_workers_count_together_in_redis(tmp_path):
-    redis_url = os.environ.get("TEST_REDIS_URL")
-    if not redis_url:
-        pytest.skip("TEST_REDIS_URL is not set")
+def test_two_workers_count_together_in_redis(redis_url, tmp_path):
     client = {"X-Forwarded-For": f"2001:db8:{time.time_ns() >> 8 & 0xFFFF:x}:{os.getpid() & 0xFFFF:x}::1"}
     limits = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_REQUESTS": "40", "TRUSTED_PROXIES": "127.0.0.0/8"}
     with server(tmp_path, WORKERS="2", REDIS_URL=redis_url, **limits) as running:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,15 +23,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with house(tmp_path_factory.mktemp("presence")) as running:
         yield running
         assert "Traceback" not in running.log
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> str:
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
-        pytest.skip("TEST_REDIS_URL is not set")
-    return url
 
 
 def named(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
@@ -177,12 +176,9 @@ def test_whoever_comes_back_after_a_crash_gets_every_event_once_and_in_order(
 
 
 def test_while_redis_is_away_writes_succeed_and_streams_go_on(
-    notes: None, followers: list[Follower], tmp_path: Path
+    notes: None, followers: list[Follower], redis_url: str, tmp_path: Path
 ) -> None:
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        pytest.skip("TEST_REDIS_URL is not set")
-    relay = Relay(url)
+    relay = Relay(redis_url)
     relay.come()
     try:
         with server(tmp_path, REDIS_URL=relay.url) as running:

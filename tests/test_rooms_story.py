@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,15 +14,6 @@ from tests.wire_house import House, Socket, house
 
 pytestmark = pytest.mark.slow
 LEASE, DYING = "30", "3"  # whoever is off the processor for longer is rightly taken for dead
-
-
-@pytest.fixture(scope="module")
-def redis_url() -> str:
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
-        pytest.skip("TEST_REDIS_URL is not set")
-    return url
 
 
 @pytest.fixture(scope="module")

@@ -129,10 +129,7 @@ def test_production_prints_the_one_time_token_that_opens_the_set_up(serve):
 
 
 @pytest.mark.slow
-def test_several_workers_start_in_production_when_redis_connects_them(serve):
-    redis_url = os.environ.get("TEST_REDIS_URL")
-    if not redis_url:
-        pytest.skip("TEST_REDIS_URL is not set")
+def test_several_workers_start_in_production_when_redis_connects_them(serve, redis_url):
     process, base = serve(
         ENV="production", SECRET_KEY=os.urandom(32).hex(), WORKERS="2", REDIS_URL=redis_url, PROJECT_NAME="2"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
@@ -30,13 +29,9 @@ def bucket(limit=3, window=60, ban=30):
 
 
 @pytest.fixture
-def redis_url(monkeypatch):
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
-        pytest.skip("TEST_REDIS_URL is not set")
+def redis_url(redis_url, monkeypatch):
     monkeypatch.setattr(ratelimit_redis, "TIMEOUT_SECONDS", 30.0)  # on a busy machine it is not away
-    return url
+    return redis_url
 
 
 # --- in this process -----------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from datetime import timedelta
 
@@ -21,13 +20,9 @@ TURNS = 600  # of a tenth of a second
 
 
 @pytest.fixture
-def redis_url(settings):
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
-        pytest.skip("TEST_REDIS_URL is not set")
+def redis_url(redis_url, settings):
     settings.REALTIME_LEASE_SECONDS = LEASE
-    return url
+    return redis_url
 
 
 @pytest.fixture(params=["local", "redis"])

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-
-import pytest
 
 from realtime import relay as relays
 from realtime.relay import Relay
 from realtime.tests.gate import Gate
-
-
-@pytest.fixture
-def redis_url():
-    url = os.environ.get("TEST_REDIS_URL", "")
-    if not url:
-        assert not os.environ.get("CI"), "CI runs these with TEST_REDIS_URL"
-        pytest.skip("TEST_REDIS_URL is not set")
-    return url
 
 
 def layer_of(settings, url):
